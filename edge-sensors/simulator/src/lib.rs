@@ -1,0 +1,1 @@
+//! A food factory of simulated sensor nodes with physics-like signals and developing faults.

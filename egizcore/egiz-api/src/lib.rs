@@ -1,0 +1,1 @@
+//! The outside contract: every type that crosses HTTP and WebSocket.

@@ -1,0 +1,1 @@
+//! The embedded MQTT broker: acknowledges a publish only after it is durable.

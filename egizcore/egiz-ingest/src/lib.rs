@@ -1,0 +1,1 @@
+//! Topic and payload to records: the one place that parses what devices send.

@@ -1,0 +1,1 @@
+//! A segmented, checksummed, append-only log with group commit.

@@ -1,0 +1,1 @@
+//! HTTP, WebSocket and server-sent events over the twin engine.

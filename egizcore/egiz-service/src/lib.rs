@@ -1,0 +1,1 @@
+//! What every role needs: config, logs, metrics, supervision, shutdown.

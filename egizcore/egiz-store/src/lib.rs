@@ -1,0 +1,1 @@
+//! The registry in SQL: Things, templates, devices and credentials.

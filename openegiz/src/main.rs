@@ -1,0 +1,3 @@
+//! OpenEgiz: the program.
+
+fn main() {}
