@@ -166,7 +166,7 @@ fn parse(text: &[u8]) -> Result<Timestamp, &'static str> {
         days_from_civil(year, month, day) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second.min(59)
             - offset_seconds;
     let moment = seconds * MICROS_PER_SECOND + micros;
-    if moment < Timestamp::MIN.0 || moment > Timestamp::MAX.0 {
+    if !(Timestamp::MIN.0..=Timestamp::MAX.0).contains(&moment) {
         return Err("it lies outside the years 1 to 9999");
     }
     Ok(Timestamp(moment))
@@ -188,12 +188,10 @@ fn fraction(tail: &[u8]) -> Result<(i64, &[u8]), &'static str> {
     if length == 0 || length > 9 {
         return Err("its fraction does not have one to nine digits");
     }
-    let mut micros = 0;
-    for place in 0..6 {
-        let digit = if place < length { i64::from(digits[place] - b'0') } else { 0 };
-        micros = micros * 10 + digit;
-    }
-    Ok((micros, &digits[length..]))
+    let (fraction, rest) = digits.split_at(length);
+    let padded = fraction.iter().chain(b"000000").take(6);
+    let micros = padded.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    Ok((micros, rest))
 }
 
 fn offset_seconds(zone: &[u8]) -> Result<i64, &'static str> {

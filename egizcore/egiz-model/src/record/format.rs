@@ -67,6 +67,17 @@ impl<'a> ItemWriter<'a> {
         Self(out)
     }
 
+    /// A writer to the same place, for passing on while this one waits.
+    pub fn again(&mut self) -> ItemWriter<'_> {
+        ItemWriter(self.0)
+    }
+
+    /// Where the next octet will lie in the buffer.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.0.len()
+    }
+
     /// One octet.
     pub fn byte(&mut self, byte: u8) {
         self.0.push(byte);

@@ -111,6 +111,7 @@ impl<'a> FeatureSamples<'a> {
 #[derive(Debug)]
 pub struct TelemetryWriter<'a> {
     out: &'a mut Vec<u8>,
+    source: usize,
     features: usize,
     feature: Option<usize>,
 }
@@ -126,10 +127,32 @@ impl<'a> TelemetryWriter<'a> {
     ) -> Self {
         let mut writer = begin(out, kind::TELEMETRY, header);
         writer.str(thing);
+        let source_at = writer.position();
         writer.fixed_i64(source.as_micros());
         writer.byte(clock as u8);
         let features = writer.begin();
-        Self { out, features, feature: None }
+        Self { out, source: source_at, features, feature: None }
+    }
+
+    /// Says when the device measured, where that is learnt only after the samples.
+    pub fn set_source(&mut self, source: Timestamp, clock: QualityReason) {
+        let place = &mut self.out[self.source..self.source + 9];
+        place[..8].copy_from_slice(&source.as_micros().to_le_bytes());
+        place[8] = clock as u8;
+    }
+
+    /// Adds a feature whose samples were encoded elsewhere by [`Self::encode_sample`].
+    pub fn encoded_feature(&mut self, name: &str, samples: &[u8]) {
+        self.feature(name);
+        self.out.extend_from_slice(samples);
+    }
+
+    /// Begins one sample in a buffer of its own; write its value with what is returned.
+    pub fn encode_sample<'w>(out: &'w mut Vec<u8>, property: &str, quality: Quality) -> ItemWriter<'w> {
+        let mut writer = ItemWriter::new(out);
+        writer.name(property);
+        writer.byte(quality as u8);
+        writer
     }
 
     /// Begins the samples of a feature.
@@ -142,10 +165,7 @@ impl<'a> TelemetryWriter<'a> {
 
     /// Begins one sample of the feature at hand; write its value with what is returned.
     pub fn sample(&mut self, property: &str, quality: Quality) -> ItemWriter<'_> {
-        let mut writer = ItemWriter::new(self.out);
-        writer.name(property);
-        writer.byte(quality as u8);
-        writer
+        Self::encode_sample(self.out, property, quality)
     }
 
     /// Completes the record.

@@ -166,12 +166,10 @@ proptest! {
         let mut bytes = one_of_each().swap_remove(which);
         let at = position.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        if let Ok(record) = Record::decode(&bytes) {
-            if let Body::Telemetry(telemetry) = &record.body {
-                for feature in telemetry.features() {
-                    for sample in feature.samples() {
-                        let _ = sample.value.to_owned();
-                    }
+        if let Ok(Record { body: Body::Telemetry(telemetry), .. }) = Record::decode(&bytes) {
+            for feature in telemetry.features() {
+                for sample in feature.samples() {
+                    let _ = sample.value.to_owned();
                 }
             }
         }
