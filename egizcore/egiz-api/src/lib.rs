@@ -1,1 +1,12 @@
 //! The outside contract: every type that crosses HTTP and WebSocket.
+//!
+//! Names in JSON are camelCase, times RFC 3339 in UTC, units stand in names. What a Thing looks like is described in
+//! [`thing`]; the server writes it straight from the engine's state without building these types.
+//!
+//! Nothing here knows the engine, a database or a socket.
+
+pub mod health;
+pub mod problem;
+
+pub use health::{Health, HealthState, PartHealth, RejectedMessage};
+pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};

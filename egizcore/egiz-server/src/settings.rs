@@ -1,0 +1,103 @@
+//! The server's settings, checked by whoever reads the configuration; defaults are those of a machine on loopback.
+
+use bytes::Bytes;
+
+/// Bounds, tokens, origins and files of the HTTP side.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// The sites of this installation. With exactly one, a bare name stands for `<site>:<name>`.
+    pub sites: Vec<String>,
+    /// The program's version, shown in `/api/v1/site`.
+    pub version: String,
+    /// The largest request body in bytes; an import's line may be as long.
+    pub body_bytes_max: usize,
+    /// The deepest nesting of JSON in a body, 1 to 32.
+    pub json_depth_max: usize,
+    /// The longest URL in bytes.
+    pub uri_bytes_max: usize,
+    /// The most that all header fields together may take, in bytes.
+    pub header_bytes_max: usize,
+    /// How long an answer may take, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a read waits for `min-offset`, in milliseconds.
+    pub min_offset_wait_ms: u64,
+    /// The most requests under way at once; more are answered 503.
+    pub concurrent_requests_max: usize,
+    /// The most connections at once; more wait in the listener's backlog.
+    pub connections_max: usize,
+    /// The most imports and bulk changes under way at once; more are answered 503.
+    pub concurrent_streams_max: usize,
+    /// The rate of one client (token, or address without one); `None` does not limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Whether clients on loopback are limited, too.
+    pub rate_limit_loopback: bool,
+    /// Bearer tokens. With none, everybody may do everything as `anonymous`.
+    pub tokens: Vec<ApiToken>,
+    /// Origins besides the server's own whose pages may ask for changes and read answers, as `https://example.org`.
+    pub allowed_origins: Vec<String>,
+    /// Host names that the server answers to besides addresses, `localhost` and names that public DNS cannot hold;
+    /// looked at only while no tokens are configured.
+    pub allowed_hosts: Vec<String>,
+    /// The key that cursors are bound to; the same after a restart and on every replica, so that cursors live on.
+    pub cursor_key: [u8; 32],
+    /// The factory's layout as JSON, for `/api/v1/layout`.
+    pub layout: Option<Bytes>,
+}
+
+/// A token bucket's shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests that flow in each second.
+    pub per_second: u32,
+    /// Requests that may come at once.
+    pub burst: u32,
+}
+
+/// A bearer token that may come in.
+#[derive(Debug, Clone)]
+pub struct ApiToken {
+    /// Who it stands for; becomes the principal of writes.
+    pub name: String,
+    /// SHA-256 of the token's text.
+    pub sha256: [u8; 32],
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What a client may do; each level includes the ones before, and `Service` equals `Operator`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Read.
+    Viewer,
+    /// Read, and change Things.
+    Operator,
+    /// A program that works on Things, such as the anomaly service.
+    Service,
+    /// Everything: devices, templates, imports, bulk changes.
+    Admin,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            sites: vec!["factory".to_owned()],
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            body_bytes_max: 1024 * 1024,
+            json_depth_max: 32,
+            uri_bytes_max: 8 * 1024,
+            header_bytes_max: 32 * 1024,
+            request_timeout_ms: 10_000,
+            min_offset_wait_ms: 2_000,
+            concurrent_requests_max: 512,
+            connections_max: 10_000,
+            concurrent_streams_max: 8,
+            rate_limit: Some(RateLimit { per_second: 100, burst: 200 }),
+            rate_limit_loopback: false,
+            tokens: Vec::new(),
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            cursor_key: [0; 32],
+            layout: None,
+        }
+    }
+}
