@@ -1,1 +1,42 @@
-//! The registry in SQL: Things, templates, devices and credentials.
+//! The registry in SQL: Things, templates, devices, API tokens and the audit trail.
+//!
+//! What people configure lives here; what machines say lives in the journal. The `things` table is a
+//! *projection* of the journal: one consumer writes it, together with its cursor, and it can be thrown away and
+//! rebuilt. Everything else here is the only copy, so every change is durable before it is answered and leaves an
+//! audit entry in the same transaction.
+//!
+//! SQLite is the embedded backend. The SQL is the subset that PostgreSQL shares; what is not lies in one module
+//! (`database`). This crate is the only one that links SQLite. It opens no socket, reads no environment and
+//! chooses no clock and no random source: times come with each call as microseconds since the epoch, random bytes
+//! from the [`RandomSource`] given at opening.
+
+mod api_token;
+mod audit;
+mod credential;
+mod database;
+mod device;
+mod error;
+mod metrics;
+mod page;
+mod store;
+mod template;
+mod thing;
+mod transfer;
+
+pub use api_token::{ApiIdentity, ApiToken, Role};
+pub use audit::{AuditEntry, Author};
+pub use credential::{CredentialError, CredentialHash, Secret, VerifierLimits};
+pub use device::{Device, DeviceIdentity, DeviceKey, NewDevice};
+pub use error::{OpenError, StoreError};
+pub use metrics::StoreMetrics;
+pub use page::{MAX_PAGE_ITEMS, Page, PageRequest};
+pub use store::{RandomSource, Store, StoreOptions};
+pub use template::{
+    Expected, Fault, PropertyTemplate, PropertyType, StoredTemplate, Template, TemplateError, best_match,
+    parse_templates,
+};
+pub use thing::{Projected, ThingChange, ThingRow};
+pub use transfer::{
+    ExportOptions, ImportError, ImportOptions, ImportOutcome, ImportReport, ImportedThing, ItemReport,
+    OnExisting, RegistryDocument,
+};

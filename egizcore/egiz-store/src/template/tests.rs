@@ -1,0 +1,117 @@
+use super::*;
+use serde_json::json;
+
+fn oven() -> Value {
+    json!({
+        "name": "tunnel-oven",
+        "definition": "openegiz:tunnel-oven:1.0.0",
+        "title": "Tunnel oven",
+        "devices": ["oven-*"],
+        "attributes": {"type": "oven"},
+        "features": {"thermal": {"temperature_zones": {"unit": "°C", "type": "array", "warning_high": 230.0,
+            "critical_high": 250.0, "decimals": 1}}},
+        "stale_after_s": 30
+    })
+}
+
+fn check(change: impl Fn(&mut Value), expected: &[&str]) {
+    let mut value = oven();
+    change(&mut value);
+    let faults = Template::from_json(&value).expect_err("the template has faults").faults;
+    let shown: Vec<_> = faults.iter().map(Fault::to_string).collect();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_template_reads_back_as_written() {
+    let template = Template::from_json(&oven()).unwrap();
+    assert_eq!(template.to_json(), oven());
+    assert_eq!(template.features["thermal"]["temperature_zones"].value_type, PropertyType::Array);
+}
+
+#[test]
+fn each_fault_is_named_by_its_json_pointer() {
+    check(
+        |t| t["name"] = json!("has space"),
+        &[
+            "/name must be 1 to 128 characters of A-Z, a-z, 0-9, '-', '_', '.', and start with a letter or digit",
+        ],
+    );
+    check(
+        |t| t["definition"] = json!("oven"),
+        &["/definition must read namespace:name:version, at most 256 characters"],
+    );
+    check(|t| t["stale_after_s"] = json!(0), &["/stale_after_s must be a whole number from 1 to 604800"]);
+    check(|t| t["devices"] = json!(["oven-*", 7]), &["/devices/1 must be a text of 1 to 128 characters"]);
+    check(
+        |t| t["features"]["a/b"] = json!({"x~y": {"type": "float"}}),
+        &["/features/a~1b/x~0y/type must be one of number, boolean, text, array"],
+    );
+    check(
+        |t| t["features"]["thermal"]["temperature_zones"]["critical_high"] = json!(200),
+        &["/features/thermal/temperature_zones/critical_high must not be below warning_high"],
+    );
+    check(
+        |t| t["features"]["state"] = json!({"open": {"type": "boolean", "min": 0}}),
+        &["/features/state/open/min is only for the types number and array"],
+    );
+}
+
+#[test]
+fn all_faults_are_listed_at_once() {
+    let faults = Template::from_json(&json!({"titel": "x", "stale_after_s": "soon"})).unwrap_err().faults;
+    let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/titel", "/name", "/definition", "/stale_after_s"]);
+}
+
+#[test]
+fn a_file_names_the_template_at_fault_and_duplicates() {
+    let faults = |text: &str| parse_templates(text).unwrap_err().to_string();
+    let two = json!({"templates": [oven(), oven()]}).to_string();
+    assert_eq!(faults(&two), "/templates/1/name is used by an earlier template");
+    assert_eq!(faults("[]"), "the document must be an object");
+    assert!(faults("{").starts_with("the document is not JSON: EOF"));
+    assert_eq!(parse_templates(&json!({"templates": [oven()]}).to_string()).unwrap().len(), 1);
+}
+
+#[test]
+fn the_most_literal_pattern_wins() {
+    let named = |name: &str, patterns: &[&str]| {
+        let mut value = oven();
+        value["name"] = json!(name);
+        value["devices"] = json!(patterns);
+        Template::from_json(&value).unwrap()
+    };
+    let templates = [
+        named("any", &["*"]),
+        named("oven", &["oven-*", "stove-*"]),
+        named("first", &["oven-001"]),
+        named("b", &["*"]),
+    ];
+    let best = |device: &str| best_match(&templates, device).map(|t| t.name.as_str());
+    assert_eq!(best("oven-001"), Some("first"));
+    assert_eq!(best("stove-9"), Some("oven"));
+    assert_eq!(best("mixer"), Some("any"));
+    assert_eq!(best_match(&templates[1..3], "mixer"), None);
+}
+
+#[test]
+fn patterns_match_whole_names() {
+    for (pattern, text, expected) in [
+        ("oven-???", "oven-001", true),
+        ("oven-???", "oven-0001", false),
+        ("*-001", "oven-001", true),
+        ("a*b*c", "aXbYbZc", true),
+        ("a*b*c", "aXbYbZ", false),
+        ("*", "", true),
+        ("", "", true),
+        ("", "x", false),
+        ("ö?en", "öven", true),
+    ] {
+        assert_eq!(glob_matches(pattern, text), expected, "{pattern} {text}");
+    }
+    assert!(!glob_matches(
+        &"*a".repeat(60),
+        &"a".repeat(5_000).replace("aaaa", "aaab")[..4_999].replace('a', "b")
+    ));
+}

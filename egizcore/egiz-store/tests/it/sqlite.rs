@@ -1,0 +1,70 @@
+//! The suite over SQLite, in a file and in memory, and what only a file can show.
+
+use egiz_store::{Expected, OpenError, Store, ThingChange};
+
+use crate::conformance::suite;
+use crate::support::{author, options, template, thing};
+
+mod file {
+    use super::*;
+
+    async fn open() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("registry.db"), options()).await.unwrap();
+        (directory, store)
+    }
+
+    suite!(open());
+}
+
+mod memory {
+    use super::*;
+
+    async fn open() -> ((), Store) {
+        ((), Store::open_in_memory(options()).await.unwrap())
+    }
+
+    suite!(open());
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.db");
+    let store = Store::open(&path, options()).await.unwrap();
+    store.put_template(&template("oven"), Expected::Absent, &author()).await.unwrap();
+    store.project_things(&[ThingChange::Upsert(thing("f:a", 7))], 8).await.unwrap();
+    // Not closed first: a killed program does not close either.
+    let again = Store::open(&path, options()).await.unwrap();
+    assert_eq!(again.template("oven").await.unwrap().unwrap().version, 1);
+    assert_eq!(again.projection_offset().await.unwrap(), 8);
+    store.close().await;
+    again.close().await;
+}
+
+#[tokio::test]
+async fn a_dropped_write_is_rolled_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("registry.db"), options()).await.unwrap();
+    for _ in 0..20 {
+        let things: Vec<_> = (0..2_000).map(|n| ThingChange::Upsert(thing(&format!("f:{n}"), n))).collect();
+        let call = store.project_things(&things, 2_000);
+        let _ = tokio::time::timeout(std::time::Duration::from_micros(300), call).await;
+        let cursor = store.projection_offset().await.unwrap();
+        let last = store.thing("f:1999").await.unwrap();
+        assert_eq!(cursor == 2_000, last.is_some(), "rows and cursor go together");
+    }
+    store.put_template(&template("oven"), Expected::Absent, &author()).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_registry_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.db");
+    std::fs::write(&path, "this is not a database, it only has the name of one".repeat(40)).unwrap();
+    let error = Store::open(&path, options()).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Open { path: named, .. } if *named == path), "{error}");
+    let missing = directory.path().join("none").join("registry.db");
+    assert!(matches!(Store::open(&missing, options()).await, Err(OpenError::Open { .. })));
+}
