@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use egiz_model::Timestamp;
 use serde_json::json;
 use sqlx::Row;
 
@@ -12,7 +13,7 @@ use crate::credential::{CredentialHash, Secret, verify_secret};
 use crate::database::{DbRow, commit};
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
-use crate::store::{Store, check_name};
+use crate::store::{Store, check_name, moment};
 
 const KIND: &str = "API token";
 const PREFIX: &str = "egiz.";
@@ -68,8 +69,8 @@ pub struct ApiToken {
     pub role: Role,
     /// Whether it is accepted.
     pub enabled: bool,
-    /// When it was created, microseconds since the epoch.
-    pub created_micros: i64,
+    /// When it was created.
+    pub created: Timestamp,
 }
 
 /// The bearer of a right token.
@@ -106,7 +107,7 @@ impl Store {
         .bind(name)
         .bind(role.as_str())
         .bind(hash.as_str())
-        .bind(author.at_micros)
+        .bind(author.at.as_micros())
         .execute(&mut *write)
         .await
         .map_err(StoreError::during("create an API token"))?;
@@ -204,7 +205,7 @@ fn token_row(row: &DbRow) -> Result<ApiToken, StoreError> {
         key: name.clone(),
         reason: format!("role {role:?} is unknown"),
     })?;
-    Ok(ApiToken { name, role, enabled: row.get("enabled"), created_micros: row.get("created_micros") })
+    Ok(ApiToken { name, role, enabled: row.get("enabled"), created: moment(row, "created_micros") })
 }
 
 fn found(rows: u64, name: &str) -> Result<(), StoreError> {

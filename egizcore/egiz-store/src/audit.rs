@@ -1,27 +1,28 @@
 //! The audit trail: who changed what in the registry, and when. Written in the same transaction as the change, so
 //! that neither exists without the other; append-only but for [`Store::trim_audit`].
 
+use egiz_model::Timestamp;
 use serde_json::Value;
 use sqlx::Row;
 
 use crate::database::{DbRow, Write, commit};
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
-use crate::store::{Store, from_u64, to_u64};
+use crate::store::{Store, from_u64, moment, to_u64};
 
 /// On whose behalf a change is made, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     /// A user, token or part of the program, at most 256 characters.
     pub who: String,
-    /// Microseconds since the epoch.
-    pub at_micros: i64,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl Author {
     /// Makes an author.
-    pub fn new(who: impl Into<String>, at_micros: i64) -> Author {
-        Author { who: who.into(), at_micros }
+    pub fn new(who: impl Into<String>, at: Timestamp) -> Author {
+        Author { who: who.into(), at }
     }
 }
 
@@ -30,8 +31,8 @@ impl Author {
 pub struct AuditEntry {
     /// 1 for the first entry, +1 for each.
     pub sequence: u64,
-    /// Microseconds since the epoch.
-    pub at_micros: i64,
+    /// When.
+    pub at: Timestamp,
     /// On whose behalf.
     pub who: String,
     /// What was done, `noun.verb`: `template.put`, `device.create`, `registry.import`.
@@ -56,7 +57,7 @@ pub(crate) async fn record(
         "INSERT INTO audit (sequence, at_micros, who, action, subject, details)
          SELECT COALESCE(MAX(sequence), 0) + 1, $1, $2, $3, $4, $5 FROM audit",
     )
-    .bind(author.at_micros)
+    .bind(author.at.as_micros())
     .bind(who)
     .bind(action)
     .bind(subject)
@@ -102,17 +103,17 @@ impl Store {
         Ok(Page::cut(items, &page, |entry| entry.sequence))
     }
 
-    /// Deletes entries older than `before_micros` but always keeps the newest, so that numbers are never reused.
+    /// Deletes entries older than `before` but always keeps the newest, so that numbers are never reused.
     /// Returns how many went.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn trim_audit(&self, before_micros: i64) -> Result<u64, StoreError> {
+    pub async fn trim_audit(&self, before: Timestamp) -> Result<u64, StoreError> {
         let mut write = self.database.write().await?;
         let done = sqlx::query(
             "DELETE FROM audit WHERE at_micros < $1 AND sequence < (SELECT MAX(sequence) FROM audit)",
         )
-        .bind(before_micros)
+        .bind(before.as_micros())
         .execute(&mut *write)
         .await
         .map_err(StoreError::during("trim audit entries"))?;
@@ -131,7 +132,7 @@ fn entry(row: &DbRow) -> Result<AuditEntry, StoreError> {
     })?;
     Ok(AuditEntry {
         sequence,
-        at_micros: row.get("at_micros"),
+        at: moment(row, "at_micros"),
         who: row.get("who"),
         action: row.get("action"),
         subject: row.get("subject"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use egiz_model::{ThingId, Timestamp};
 use serde_json::json;
 use sqlx::Row;
 
@@ -10,7 +11,7 @@ use crate::credential::{CredentialHash, Secret};
 use crate::database::{DbRow, Write, commit};
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
-use crate::store::{Store, check_name};
+use crate::store::{Store, check_name, moment, thing_id};
 
 const KIND: &str = "device";
 
@@ -42,15 +43,15 @@ pub struct Device {
     /// Site and name.
     pub key: DeviceKey,
     /// The Thing that it speaks for.
-    pub thing_id: String,
+    pub thing_id: ThingId,
     /// Whether a credential is set; without one the device can sign in only where anonymous access is allowed.
     pub has_credential: bool,
     /// Whether it may sign in.
     pub enabled: bool,
-    /// When it was created, microseconds since the epoch.
-    pub created_micros: i64,
-    /// When its credential was last set, replaced or removed, microseconds since the epoch.
-    pub credential_changed_micros: Option<i64>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its credential was last set, replaced or removed.
+    pub credential_changed: Option<Timestamp>,
 }
 
 /// A device to create.
@@ -58,8 +59,8 @@ pub struct Device {
 pub struct NewDevice {
     /// Site and name.
     pub key: DeviceKey,
-    /// The Thing that it speaks for, 1 to 256 characters.
-    pub thing_id: String,
+    /// The Thing that it speaks for.
+    pub thing_id: ThingId,
 }
 
 /// A device whose credential was right.
@@ -68,14 +69,14 @@ pub struct DeviceIdentity {
     /// Site and name: the topics it may use.
     pub key: DeviceKey,
     /// The Thing that it speaks for.
-    pub thing_id: String,
+    pub thing_id: ThingId,
 }
 
 impl Store {
     /// Creates a device without a credential.
     ///
     /// # Errors
-    /// When the site, name or Thing id is out of range, the device exists, or the database refuses.
+    /// When the site or name is out of range, the device exists, or the database refuses.
     pub async fn create_device(&self, device: &NewDevice, author: &Author) -> Result<(), StoreError> {
         check_device(device)?;
         let mut write = self.database.write().await?;
@@ -85,15 +86,15 @@ impl Store {
         )
         .bind(&device.key.site)
         .bind(&device.key.name)
-        .bind(&device.thing_id)
-        .bind(author.at_micros)
+        .bind(device.thing_id.as_str())
+        .bind(author.at.as_micros())
         .execute(&mut *write)
         .await
         .map_err(StoreError::during("create a device"))?;
         if done.rows_affected() == 0 {
             return Err(StoreError::already_exists(KIND, device.key.to_string()));
         }
-        let details = json!({"thing_id": device.thing_id});
+        let details = json!({"thing_id": device.thing_id.as_str()});
         audit::record(&mut write, author, "device.create", &device.key.to_string(), details).await?;
         commit(write).await
     }
@@ -112,7 +113,7 @@ impl Store {
         .fetch_optional(self.database.reader())
         .await
         .map_err(StoreError::during("read a device"))?;
-        Ok(row.as_ref().map(device_row))
+        row.as_ref().map(device_row).transpose()
     }
 
     /// Lists devices by site and name.
@@ -134,7 +135,7 @@ impl Store {
         .fetch_all(self.database.reader())
         .await
         .map_err(StoreError::during("list devices"))?;
-        let items = rows.iter().map(device_row).collect();
+        let items = rows.iter().map(device_row).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(items, &page, |device: &Device| device.key.clone()))
     }
 
@@ -238,9 +239,10 @@ impl Store {
         let stored: Option<String> = row.as_ref().and_then(|row| row.get("credential"));
         let right = self.verifier.verify(presented, stored.as_deref()).await?;
         let enabled = row.filter(|row| row.get::<bool, _>("enabled"));
-        Ok(enabled
+        enabled
             .filter(|_| right)
-            .map(|row| DeviceIdentity { key: key.clone(), thing_id: row.get("thing_id") }))
+            .map(|row| Ok(DeviceIdentity { key: key.clone(), thing_id: thing_id(&row)? }))
+            .transpose()
     }
 
     async fn write_credential(
@@ -257,7 +259,7 @@ impl Store {
         .bind(&key.site)
         .bind(&key.name)
         .bind(hash.as_ref().map(CredentialHash::as_str))
-        .bind(author.at_micros)
+        .bind(author.at.as_micros())
         .execute(&mut *write)
         .await
         .map_err(StoreError::during("change a device's credential"))?;
@@ -271,11 +273,7 @@ impl Store {
 /// Checks the fields of a new device.
 pub(crate) fn check_device(device: &NewDevice) -> Result<(), StoreError> {
     check_name("site", &device.key.site)?;
-    check_name("name", &device.key.name)?;
-    if device.thing_id.is_empty() || device.thing_id.chars().count() > 256 {
-        return Err(StoreError::invalid("thing_id", "must have 1 to 256 characters"));
-    }
-    Ok(())
+    check_name("name", &device.key.name)
 }
 
 /// Writes a device with all its columns, for an import.
@@ -292,26 +290,28 @@ pub(crate) async fn replace(
     )
     .bind(&device.key.site)
     .bind(&device.key.name)
-    .bind(&device.thing_id)
+    .bind(device.thing_id.as_str())
     .bind(hash)
     .bind(device.enabled)
-    .bind(device.created_micros)
-    .bind(device.credential_changed_micros)
+    .bind(device.created.as_micros())
+    .bind(device.credential_changed.map(Timestamp::as_micros))
     .execute(&mut **write)
     .await
     .map_err(StoreError::during("import a device"))?;
     Ok(())
 }
 
-pub(crate) fn device_row(row: &DbRow) -> Device {
-    Device {
+pub(crate) fn device_row(row: &DbRow) -> Result<Device, StoreError> {
+    Ok(Device {
         key: DeviceKey::new(row.get::<String, _>("site"), row.get::<String, _>("name")),
-        thing_id: row.get("thing_id"),
+        thing_id: thing_id(row)?,
         has_credential: row.get::<Option<String>, _>("credential").is_some(),
         enabled: row.get("enabled"),
-        created_micros: row.get("created_micros"),
-        credential_changed_micros: row.get("credential_changed_micros"),
-    }
+        created: moment(row, "created_micros"),
+        credential_changed: row
+            .get::<Option<i64>, _>("credential_changed_micros")
+            .map(Timestamp::from_micros),
+    })
 }
 
 fn found(rows: u64, key: &DeviceKey) -> Result<(), StoreError> {

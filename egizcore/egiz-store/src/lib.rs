@@ -7,8 +7,7 @@
 //!
 //! SQLite is the embedded backend. The SQL is the subset that PostgreSQL shares; what is not lies in one module
 //! (`database`). This crate is the only one that links SQLite. It opens no socket, reads no environment and
-//! chooses no clock and no random source: times come with each call as microseconds since the epoch, random bytes
-//! from the [`RandomSource`] given at opening.
+//! chooses no clock and no random source: moments come with each call, random bytes from the [`RandomSource`] given at opening.
 
 mod api_token;
 mod audit;

@@ -5,8 +5,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use egiz_model::{ThingId, Timestamp};
+use sqlx::Row;
+
 use crate::credential::{Verifier, VerifierLimits};
-use crate::database::Database;
+use crate::database::{Database, DbRow};
 use crate::error::{OpenError, StoreError};
 use crate::metrics::StoreMetrics;
 
@@ -92,6 +95,21 @@ impl Store {
     pub async fn close(&self) {
         self.database.close().await;
     }
+}
+
+/// Reads a column of microseconds.
+pub(crate) fn moment(row: &DbRow, column: &str) -> Timestamp {
+    Timestamp::from_micros(row.get(column))
+}
+
+/// Reads a Thing's id.
+pub(crate) fn thing_id(row: &DbRow) -> Result<ThingId, StoreError> {
+    let text: String = row.get("thing_id");
+    ThingId::new(&text).map_err(|error| StoreError::Damaged {
+        kind: "Thing id",
+        key: text,
+        reason: error.to_string(),
+    })
 }
 
 /// Reads a BIGINT that is never written negative.

@@ -11,6 +11,7 @@ mod repository;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use egiz_model::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -95,10 +96,10 @@ pub struct StoredTemplate {
     pub template: Template,
     /// 1 when created, +1 with each change.
     pub version: u64,
-    /// When it was created, microseconds since the epoch.
-    pub created_micros: i64,
-    /// When it last changed, microseconds since the epoch.
-    pub modified_micros: i64,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub modified: Timestamp,
 }
 
 /// What a writer expects to find.

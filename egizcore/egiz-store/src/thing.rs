@@ -3,12 +3,13 @@
 //! The rows and the consumer's cursor change in one transaction, so after a crash the consumer goes on at
 //! [`Store::projection_offset`] and no record is applied twice or left out.
 
+use egiz_model::{Offset, ThingId, Timestamp};
 use sqlx::{QueryBuilder, Row};
 
 use crate::database::{Db, DbRow, Write, commit};
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
-use crate::store::{Store, from_u64, to_u64};
+use crate::store::{Store, from_u64, moment, thing_id, to_u64};
 
 const PROJECTION: &str = "things";
 /// Rows in one statement: 8 columns each, far below both backends' limit on bound values.
@@ -17,8 +18,8 @@ const ROWS_PER_STATEMENT: usize = 500;
 /// The registry's view of a Thing; live state is the twin engine's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThingRow {
-    /// `<site>:<name>`.
-    pub thing_id: String,
+    /// Its id.
+    pub thing_id: ThingId,
     /// `namespace:name:version`, if it has one.
     pub definition: Option<String>,
     /// The attributes, a JSON object as text.
@@ -28,11 +29,11 @@ pub struct ThingRow {
     /// The Thing's revision.
     pub revision: u64,
     /// The journal offset of that revision.
-    pub journal_offset: u64,
-    /// When it was created, microseconds since the epoch.
-    pub created_micros: i64,
-    /// When it last changed, microseconds since the epoch.
-    pub modified_micros: i64,
+    pub journal_offset: Offset,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub modified: Timestamp,
 }
 
 /// One change for the projection, in journal order.
@@ -43,12 +44,12 @@ pub enum ThingChange {
     /// The Thing is gone.
     Delete {
         /// Its id.
-        thing_id: String,
+        thing_id: ThingId,
     },
 }
 
 impl ThingChange {
-    fn thing_id(&self) -> &str {
+    fn thing_id(&self) -> &ThingId {
         match self {
             ThingChange::Upsert(row) => &row.thing_id,
             ThingChange::Delete { thing_id } => thing_id,
@@ -70,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn projection_offset(&self) -> Result<u64, StoreError> {
+    pub async fn projection_offset(&self) -> Result<Offset, StoreError> {
         let row = sqlx::query("SELECT next_offset FROM projections WHERE name = $1")
             .bind(PROJECTION)
             .fetch_optional(self.database.reader())
@@ -87,7 +88,7 @@ impl Store {
     pub async fn project_things(
         &self,
         batch: &[ThingChange],
-        next_offset: u64,
+        next_offset: Offset,
     ) -> Result<Projected, StoreError> {
         let mut write = self.database.write().await?;
         let moved = sqlx::query(
@@ -135,17 +136,17 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn thing(&self, thing_id: &str) -> Result<Option<ThingRow>, StoreError> {
+    pub async fn thing(&self, thing_id: &ThingId) -> Result<Option<ThingRow>, StoreError> {
         let row = sqlx::query(
             "SELECT thing_id, definition, attributes, template, revision, journal_offset, created_micros,
                     modified_micros
              FROM things WHERE thing_id = $1",
         )
-        .bind(thing_id)
+        .bind(thing_id.as_str())
         .fetch_optional(self.database.reader())
         .await
         .map_err(StoreError::during("read a Thing"))?;
-        Ok(row.as_ref().map(thing_row))
+        row.as_ref().map(thing_row).transpose()
     }
 
     /// Lists Things by id.
@@ -163,8 +164,8 @@ impl Store {
         .fetch_all(self.database.reader())
         .await
         .map_err(StoreError::during("list Things"))?;
-        let items = rows.iter().map(thing_row).collect();
-        Ok(Page::cut(items, &page, |row: &ThingRow| row.thing_id.clone()))
+        let items = rows.iter().map(thing_row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(items, &page, |row: &ThingRow| row.thing_id.as_str().to_owned()))
     }
 }
 
@@ -194,8 +195,8 @@ async fn upsert(write: &mut Write, rows: &[&ThingRow]) -> Result<(), StoreError>
             .push_bind(row.template.as_deref())
             .push_bind(from_u64(row.revision))
             .push_bind(from_u64(row.journal_offset))
-            .push_bind(row.created_micros)
-            .push_bind(row.modified_micros);
+            .push_bind(row.created.as_micros())
+            .push_bind(row.modified.as_micros());
     });
     sql.push(
         " ON CONFLICT (thing_id) DO UPDATE SET definition = excluded.definition, attributes = excluded.attributes,
@@ -217,15 +218,15 @@ async fn delete(write: &mut Write, ids: &[&str]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn thing_row(row: &DbRow) -> ThingRow {
-    ThingRow {
-        thing_id: row.get("thing_id"),
+fn thing_row(row: &DbRow) -> Result<ThingRow, StoreError> {
+    Ok(ThingRow {
+        thing_id: thing_id(row)?,
         definition: row.get("definition"),
         attributes_json: row.get("attributes"),
         template: row.get("template"),
         revision: to_u64(row.get("revision")),
         journal_offset: to_u64(row.get("journal_offset")),
-        created_micros: row.get("created_micros"),
-        modified_micros: row.get("modified_micros"),
-    }
+        created: moment(row, "created_micros"),
+        modified: moment(row, "modified_micros"),
+    })
 }

@@ -1,5 +1,6 @@
 //! Templates in the registry.
 
+use egiz_model::Timestamp;
 use serde_json::json;
 use sqlx::Row;
 
@@ -8,7 +9,7 @@ use crate::audit::{self, Author};
 use crate::database::{DbRow, Write, commit};
 use crate::error::StoreError;
 use crate::page::{Page, PageRequest};
-use crate::store::{Store, from_u64, to_u64};
+use crate::store::{Store, from_u64, moment, to_u64};
 
 const KIND: &str = "template";
 const SEEDED: &str = "templates_seeded";
@@ -61,7 +62,7 @@ impl Store {
         let mut write = self.database.write().await?;
         let actual = version(&mut write, &template.name).await?;
         check_expected(&template.name, expected, actual)?;
-        let version = upsert(&mut write, &template, author.at_micros).await?;
+        let version = upsert(&mut write, &template, author.at).await?;
         audit::record(&mut write, author, "template.put", &template.name, json!({"version": version}))
             .await?;
         commit(write).await?;
@@ -103,7 +104,7 @@ impl Store {
         let first =
             sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
                 .bind(SEEDED)
-                .bind(author.at_micros.to_string())
+                .bind(author.at.to_string())
                 .execute(&mut *write)
                 .await
                 .map_err(StoreError::during("seed templates"))?;
@@ -114,7 +115,7 @@ impl Store {
         for template in templates {
             let template = Template::from_json(&template.to_json())?;
             if version(&mut write, &template.name).await?.is_none() {
-                upsert(&mut write, &template, author.at_micros).await?;
+                upsert(&mut write, &template, author.at).await?;
                 written += 1;
             }
         }
@@ -145,11 +146,7 @@ async fn version(write: &mut Write, name: &str) -> Result<Option<u64>, StoreErro
 }
 
 /// Writes a checked template and returns its version.
-pub(crate) async fn upsert(
-    write: &mut Write,
-    template: &Template,
-    at_micros: i64,
-) -> Result<u64, StoreError> {
+pub(crate) async fn upsert(write: &mut Write, template: &Template, at: Timestamp) -> Result<u64, StoreError> {
     let row = sqlx::query(
         "INSERT INTO templates (name, definition, title, body, version, created_micros, modified_micros)
          VALUES ($1, $2, $3, $4, $5, $6, $6)
@@ -162,7 +159,7 @@ pub(crate) async fn upsert(
     .bind(&template.title)
     .bind(template.to_json().to_string())
     .bind(from_u64(1))
-    .bind(at_micros)
+    .bind(at.as_micros())
     .fetch_one(&mut **write)
     .await
     .map_err(StoreError::during("write a template"))?;
@@ -179,7 +176,7 @@ pub(crate) fn stored_row(row: &DbRow) -> Result<StoredTemplate, StoreError> {
     Ok(StoredTemplate {
         template,
         version: to_u64(row.get("version")),
-        created_micros: row.get("created_micros"),
-        modified_micros: row.get("modified_micros"),
+        created: moment(row, "created_micros"),
+        modified: moment(row, "modified_micros"),
     })
 }

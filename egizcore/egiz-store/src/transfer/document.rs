@@ -1,5 +1,6 @@
 //! The document's form, version 1. A golden file in `tests/golden` holds it: a new version reads it for ever.
 
+use egiz_model::{ThingId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,8 +17,8 @@ pub struct RegistryDocument {
     pub format: String,
     /// The form of the items: 1.
     pub version: u64,
-    /// When it was exported, microseconds since the epoch.
-    pub exported_micros: i64,
+    /// When it was exported.
+    pub exported: Timestamp,
     /// Templates in the form of [`Template::to_json`](crate::Template::to_json).
     #[serde(default)]
     pub templates: Vec<Value>,
@@ -63,8 +64,8 @@ impl RegistryDocument {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportedThing {
-    /// `<site>:<name>`.
-    pub thing_id: String,
+    /// Its id.
+    pub thing_id: ThingId,
     /// `namespace:name:version`, if it has one.
     #[serde(default)]
     pub definition: Option<String>,
@@ -77,12 +78,12 @@ pub struct ImportedThing {
     /// Its revision where it was exported; information only, the journal gives the new one.
     #[serde(default)]
     pub revision: u64,
-    /// When it was created there, microseconds since the epoch.
+    /// When it was created there.
     #[serde(default)]
-    pub created_micros: i64,
-    /// When it last changed there, microseconds since the epoch.
+    pub created: Timestamp,
+    /// When it last changed there.
     #[serde(default)]
-    pub modified_micros: i64,
+    pub modified: Timestamp,
 }
 
 /// A device as exported.
@@ -91,7 +92,7 @@ pub struct ImportedThing {
 pub(super) struct DeviceItem {
     pub(super) site: String,
     pub(super) name: String,
-    pub(super) thing_id: String,
+    pub(super) thing_id: ThingId,
     #[serde(default = "enabled")]
     pub(super) enabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use super::document::{DeviceItem, FORMAT, RegistryDocument, VERSION};
 use crate::audit::Author;
 use crate::database::DbRow;
 use crate::error::StoreError;
-use crate::store::{Store, to_u64};
+use crate::store::{Store, moment, thing_id, to_u64};
 use crate::template::stored_row;
 
 /// What to export.
@@ -52,13 +52,16 @@ impl Store {
         let document = RegistryDocument {
             format: FORMAT.to_owned(),
             version: VERSION,
-            exported_micros: author.at_micros,
+            exported: author.at,
             templates: templates
                 .iter()
                 .map(|row| Ok(stored_row(row)?.template.to_json()))
                 .collect::<Result<_, StoreError>>()?,
             things: things.iter().map(thing_item).collect::<Result<_, StoreError>>()?,
-            devices: devices.iter().map(|row| device_item(row, options)).collect(),
+            devices: devices
+                .iter()
+                .map(|row| device_item(row, options))
+                .collect::<Result<_, StoreError>>()?,
         };
         if options.credential_hashes {
             self.add_audit(author, "registry.export", "", json!({"credential_hashes": true})).await?;
@@ -68,32 +71,32 @@ impl Store {
 }
 
 fn thing_item(row: &DbRow) -> Result<Value, StoreError> {
-    let thing_id: String = row.get("thing_id");
+    let thing_id = thing_id(row)?;
     let attributes: String = row.get("attributes");
     let attributes: Value = serde_json::from_str(&attributes).map_err(|error| StoreError::Damaged {
         kind: "Thing",
-        key: thing_id.clone(),
+        key: thing_id.to_string(),
         reason: error.to_string(),
     })?;
     Ok(json!({
-        "thing_id": thing_id,
+        "thing_id": thing_id.as_str(),
         "definition": row.get::<Option<String>, _>("definition"),
         "attributes": attributes,
         "template": row.get::<Option<String>, _>("template"),
         "revision": to_u64(row.get("revision")),
-        "created_micros": row.get::<i64, _>("created_micros"),
-        "modified_micros": row.get::<i64, _>("modified_micros"),
+        "created": moment(row, "created_micros").to_string(),
+        "modified": moment(row, "modified_micros").to_string(),
     }))
 }
 
-fn device_item(row: &DbRow, options: ExportOptions) -> Value {
+fn device_item(row: &DbRow, options: ExportOptions) -> Result<Value, StoreError> {
     let credential: Option<String> = row.get("credential");
     let item = DeviceItem {
         site: row.get("site"),
         name: row.get("name"),
-        thing_id: row.get("thing_id"),
+        thing_id: thing_id(row)?,
         enabled: row.get("enabled"),
         credential: credential.filter(|_| options.credential_hashes),
     };
-    serde_json::to_value(item).expect("a struct of texts and booleans always has a JSON form")
+    Ok(serde_json::to_value(item).expect("a struct of texts and booleans always has a JSON form"))
 }

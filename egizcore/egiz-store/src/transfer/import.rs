@@ -125,7 +125,7 @@ impl Store {
         }
         let mut things = Vec::new();
         for (index, value) in document.things.iter().enumerate() {
-            let outcome = match read_thing(value) {
+            let outcome = match read::<ImportedThing>(value) {
                 Ok(thing) => {
                     things.push(thing);
                     ImportOutcome::ToSubmit
@@ -174,7 +174,7 @@ async fn import_template(
     let same = existing.map(|stored| stored.template == template);
     let outcome = decide(same, on_existing);
     if writes(&outcome) {
-        template::upsert(write, &template, author.at_micros).await?;
+        template::upsert(write, &template, author.at).await?;
     }
     Ok(outcome)
 }
@@ -198,7 +198,7 @@ async fn import_device(
     .fetch_optional(&mut **write)
     .await
     .map_err(StoreError::during("import a device"))?;
-    let existing = row.as_ref().map(device::device_row);
+    let existing = row.as_ref().map(device::device_row).transpose()?;
     let old_hash: Option<String> = row.as_ref().and_then(|row| row.get("credential"));
     let hash = item.credential.clone().or_else(|| old_hash.clone());
     let same = existing
@@ -211,11 +211,11 @@ async fn import_device(
             thing_id: new.thing_id,
             has_credential: hash.is_some(),
             enabled: item.enabled,
-            created_micros: author.at_micros,
-            credential_changed_micros: if old_hash == hash {
-                existing.and_then(|device| device.credential_changed_micros)
+            created: author.at,
+            credential_changed: if old_hash == hash {
+                existing.and_then(|device| device.credential_changed)
             } else {
-                Some(author.at_micros)
+                Some(author.at)
             },
         };
         device::replace(write, &device, hash.as_deref()).await?;
@@ -238,16 +238,6 @@ fn decide(same: Option<bool>, on_existing: OnExisting) -> ImportOutcome {
 
 fn writes(outcome: &ImportOutcome) -> bool {
     matches!(outcome, ImportOutcome::Created | ImportOutcome::Replaced)
-}
-
-fn read_thing(value: &Value) -> Result<ImportedThing, String> {
-    let thing: ImportedThing = read(value)?;
-    let well_formed =
-        thing.thing_id.split_once(':').is_some_and(|(site, name)| !site.is_empty() && !name.is_empty());
-    if !well_formed || thing.thing_id.chars().count() > 256 {
-        return Err("/thing_id must read site:name, at most 256 characters".to_owned());
-    }
-    Ok(thing)
 }
 
 fn read_device(value: &Value) -> Result<(NewDevice, DeviceItem), String> {

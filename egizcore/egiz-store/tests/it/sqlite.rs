@@ -3,7 +3,7 @@
 use egiz_store::{Expected, OpenError, Store, ThingChange};
 
 use crate::conformance::suite;
-use crate::support::{author, options, template, thing};
+use crate::support::{author, id, options, template, thing};
 
 mod file {
     use super::*;
@@ -51,7 +51,7 @@ async fn a_dropped_write_is_rolled_back() {
         let call = store.project_things(&things, 2_000);
         let _ = tokio::time::timeout(std::time::Duration::from_micros(300), call).await;
         let cursor = store.projection_offset().await.unwrap();
-        let last = store.thing("f:1999").await.unwrap();
+        let last = store.thing(&id("f:1999")).await.unwrap();
         assert_eq!(cursor == 2_000, last.is_some(), "rows and cursor go together");
     }
     store.put_template(&template("oven"), Expected::Absent, &author()).await.unwrap();

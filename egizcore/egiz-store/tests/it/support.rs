@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use egiz_model::{ThingId, Timestamp};
 use egiz_store::{Author, DeviceKey, NewDevice, StoreOptions, Template, ThingRow};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -19,19 +20,23 @@ pub(crate) fn options() -> StoreOptions {
 }
 
 pub(crate) fn author() -> Author {
-    Author::new("tester", 1_700_000_000_000_000)
+    Author::new("tester", Timestamp::from_seconds(1_700_000_000))
+}
+
+pub(crate) fn id(text: &str) -> ThingId {
+    ThingId::new(text).unwrap()
 }
 
 pub(crate) fn thing(id: &str, offset: u64) -> ThingRow {
     ThingRow {
-        thing_id: id.to_owned(),
+        thing_id: ThingId::new(id).unwrap(),
         definition: Some("openegiz:oven:1.0.0".to_owned()),
         attributes_json: r#"{"line":"line-1"}"#.to_owned(),
         template: None,
         revision: offset + 1,
         journal_offset: offset,
-        created_micros: 1_000,
-        modified_micros: 2_000,
+        created: Timestamp::from_micros(1_000),
+        modified: Timestamp::from_micros(2_000),
     }
 }
 
@@ -47,5 +52,5 @@ pub(crate) fn template(name: &str) -> Template {
 }
 
 pub(crate) fn device(name: &str) -> NewDevice {
-    NewDevice { key: DeviceKey::new("factory", name), thing_id: format!("factory:{name}") }
+    NewDevice { key: DeviceKey::new("factory", name), thing_id: id(&format!("factory:{name}")) }
 }
