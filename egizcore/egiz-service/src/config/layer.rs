@@ -1,0 +1,185 @@
+//! Lays the file and the variables over the defaults, collecting faults instead of stopping.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::check;
+use super::schema::{Config, KEYS, Key, SECTIONS};
+use super::setting::Raw;
+use super::{ConfigError, ConfigErrors, Loaded, Notice, Origin};
+
+const PREFIX: &str = "EGIZ__";
+
+/// Well-known names of variables for servers that this version does not use: accepted, because installations set
+/// them for all their services, but not silently.
+const NOT_USED: [(&str, &str); 2] = [
+    (
+        "MQTT_BROKER",
+        "is set, but this version does not connect to an external MQTT broker: devices publish to the program's own \
+         broker at mqtt.listen",
+    ),
+    (
+        "INFLUXDB_URL",
+        "is set, but this version does not write to InfluxDB: history stays in the program's own journal",
+    ),
+];
+
+/// What has been read so far.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) errors: Vec<ConfigError>,
+    config: Config,
+    origins: BTreeMap<&'static str, Origin>,
+    notices: Vec<Notice>,
+}
+
+impl Read {
+    /// Takes the file's values.
+    pub(super) fn file(&mut self, path: &Path, text: &str) {
+        let origin = |span: std::ops::Range<usize>| Origin::File {
+            path: path.to_owned(),
+            line: 1 + text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count(),
+        };
+        let (document, mut faults) = DeTable::parse_recoverable(text);
+        faults.sort_by_key(|fault| fault.span().unwrap_or_default().start);
+        if !faults.is_empty() {
+            // What could be read of a broken file would only add misleading faults.
+            self.errors.extend(faults.iter().map(|fault| ConfigError {
+                origin: origin(fault.span().unwrap_or_default()),
+                key: "the file".to_owned(),
+                value: None,
+                problem: format!("is not TOML here: {}", fault.message()),
+                allowed: "TOML 1.0".to_owned(),
+            }));
+            return;
+        }
+        let mut entries: Vec<_> = document.get_ref().iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        for (section, value) in entries {
+            let at = origin(section.span());
+            if !SECTIONS.iter().any(|known| known.name == section.get_ref()) {
+                self.unknown(at, section.get_ref(), SECTIONS.iter().map(|known| known.name));
+                continue;
+            }
+            let DeValue::Table(table) = value.get_ref() else {
+                self.errors.push(ConfigError {
+                    origin: at,
+                    key: section.get_ref().to_string(),
+                    value: Some(Raw::Toml(value.get_ref()).shown()),
+                    problem: "is not a section".to_owned(),
+                    allowed: format!("a table of keys, [{}]", section.get_ref()),
+                });
+                continue;
+            };
+            self.section(section.get_ref(), table, &origin);
+        }
+    }
+
+    fn section(
+        &mut self,
+        section: &str,
+        table: &DeTable<'_>,
+        origin: &impl Fn(std::ops::Range<usize>) -> Origin,
+    ) {
+        let mut entries: Vec<(&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in entries {
+            let at = origin(name.span());
+            let known = KEYS.iter().find(|key| key.section == section && key.name == name.get_ref());
+            match known {
+                Some(key) => self.value(key, &Raw::Toml(value.get_ref()), at),
+                None => {
+                    let keys = KEYS.iter().filter(|key| key.section == section).map(|key| key.path);
+                    self.unknown(at, &format!("{section}.{}", name.get_ref()), keys);
+                }
+            }
+        }
+    }
+
+    /// Takes one variable; those without the prefix are other programs', but for the known names.
+    pub(super) fn variable(&mut self, name: OsString, value: OsString) {
+        let Ok(name) = name.into_string() else { return };
+        if let Some((name, text)) = NOT_USED.iter().find(|(known, _)| *known == name) {
+            if !value.is_empty() {
+                self.notices.push(Notice { name: (*name).to_owned(), text: (*text).to_owned() });
+            }
+            return;
+        }
+        if !name.starts_with(PREFIX) {
+            return;
+        }
+        let origin = Origin::Variable { name: name.clone() };
+        let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
+            let known: Vec<_> = KEYS.iter().map(Key::variable).collect();
+            self.unknown(origin, &name, known.iter().map(String::as_str));
+            return;
+        };
+        match value.into_string() {
+            Ok(text) => self.value(key, &Raw::Text(&text), origin),
+            Err(bytes) => self.refuse(key, bytes.to_string_lossy().into_owned(), origin),
+        }
+    }
+
+    fn value(&mut self, key: &'static Key, raw: &Raw<'_>, origin: Origin) {
+        if key.kind.check(raw).is_some_and(|checked| (key.set)(&mut self.config, checked)) {
+            self.origins.insert(key.path, origin);
+        } else {
+            self.refuse(key, raw.shown(), origin);
+        }
+    }
+
+    fn refuse(&mut self, key: &Key, value: String, origin: Origin) {
+        self.errors.push(ConfigError {
+            origin,
+            key: key.path.to_owned(),
+            value: Some(value),
+            problem: "is not allowed".to_owned(),
+            allowed: key.kind.allowed(),
+        });
+    }
+
+    fn unknown<'a>(&mut self, origin: Origin, name: &str, known: impl Iterator<Item = &'a str> + Clone) {
+        let nearest = known
+            .clone()
+            .map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+            .min()
+            .filter(|(distance, _)| *distance <= 3);
+        let allowed = match nearest {
+            Some((_, candidate)) => format!("did you mean {candidate}?"),
+            None if known.clone().count() > 30 => "EGIZ__SECTION__KEY of a known key".to_owned(),
+            None => known.collect::<Vec<_>>().join(", "),
+        };
+        let problem = "is unknown".to_owned();
+        self.errors.push(ConfigError { origin, key: name.to_owned(), value: None, problem, allowed });
+    }
+
+    /// Checks what lies between keys, reads the secrets and gives the result.
+    pub(super) fn finish(mut self) -> Result<Loaded, ConfigErrors> {
+        check::between_keys(&self.config, &self.origins, &mut self.errors);
+        self.config.api_token = check::api_token(&self.config, &self.origins, &mut self.errors);
+        if self.errors.is_empty() {
+            return Ok(Loaded { config: self.config, notices: self.notices, origins: self.origins });
+        }
+        Err(ConfigErrors { errors: self.errors })
+    }
+}
+
+/// How many letters must be inserted, deleted or replaced to turn one name into the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().take(128).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

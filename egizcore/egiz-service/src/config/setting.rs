@@ -1,0 +1,338 @@
+//! The kinds of values that keys have: how they are read from TOML and from text, checked and shown.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use toml::de::DeValue;
+
+/// A value as it stands in the file or in a variable.
+pub(super) enum Raw<'a> {
+    Toml(&'a DeValue<'a>),
+    Text(&'a str),
+}
+
+impl Raw<'_> {
+    /// The value as its author wrote it, cut to a readable length.
+    pub(super) fn shown(&self) -> String {
+        let text = match self {
+            Raw::Text(text) => quoted(text),
+            Raw::Toml(value) => match value {
+                DeValue::String(text) => quoted(text),
+                DeValue::Integer(number) => number.as_str().to_owned(),
+                DeValue::Float(number) => number.as_str().to_owned(),
+                DeValue::Boolean(value) => value.to_string(),
+                DeValue::Datetime(value) => value.to_string(),
+                DeValue::Array(_) => "[...]".to_owned(),
+                DeValue::Table(_) => "{...}".to_owned(),
+            },
+        };
+        if text.chars().count() > 80 { text.chars().take(77).chain("...".chars()).collect() } else { text }
+    }
+}
+
+/// What a key may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Boolean,
+    Integer { min: u64, max: u64, unit: &'static str, zero: &'static str },
+    OneOf(&'static [&'static str]),
+    Name,
+    Address { optional: bool },
+    Path { optional: bool },
+    List,
+    LogLevel,
+}
+
+/// A whole number from `min` to `max` of `unit`.
+pub(super) const fn whole(min: u64, max: u64, unit: &'static str) -> Kind {
+    Kind::Integer { min, max, unit, zero: "" }
+}
+
+/// A whole number up to `max` of `unit`, whose zero means something else.
+pub(super) const fn whole_or_zero(max: u64, unit: &'static str, zero: &'static str) -> Kind {
+    Kind::Integer { min: 0, max, unit, zero }
+}
+
+/// A value that has passed its kind's check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Checked {
+    Boolean(bool),
+    Integer(u64),
+    Text(String),
+    List(Vec<String>),
+}
+
+const MAX_LIST_ITEMS: usize = 64;
+
+impl Kind {
+    /// What is allowed, in words.
+    pub(super) fn allowed(&self) -> String {
+        match self {
+            Kind::Boolean => "true or false".to_owned(),
+            Kind::Integer { min, max, unit, zero } => {
+                let mut text = format!("{min} to {max}");
+                if !unit.is_empty() {
+                    text = format!("{text} {unit}");
+                }
+                if zero.is_empty() { text } else { format!("{text}, 0 = {zero}") }
+            }
+            Kind::OneOf(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", "),
+            Kind::Name => {
+                "1 to 64 of a-z, A-Z, 0-9, '-', '_', '.', starting with a letter or digit".to_owned()
+            }
+            Kind::Address { optional } => {
+                let text = "an IP address and a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"; port 0 takes a free one";
+                if *optional { format!("{text}; \"\" = off") } else { text.to_owned() }
+            }
+            Kind::Path { optional: true } => "a path, or \"\" for none".to_owned(),
+            Kind::Path { optional: false } => "a path".to_owned(),
+            Kind::List => format!("up to {MAX_LIST_ITEMS} texts; in a variable separated by commas"),
+            Kind::LogLevel => {
+                "off, error, warn, info, debug, trace, or a list such as \"info,egiz_broker=debug\""
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Reads and checks a value.
+    pub(super) fn check(&self, raw: &Raw<'_>) -> Option<Checked> {
+        match self {
+            Kind::Boolean => boolean(raw).map(Checked::Boolean),
+            Kind::Integer { min, max, .. } => {
+                integer(raw).filter(|number| (min..=max).contains(&number)).map(Checked::Integer)
+            }
+            Kind::List => list(raw).map(Checked::List),
+            _ => text(raw).filter(|text| self.allows(text)).map(Checked::Text),
+        }
+    }
+
+    fn allows(&self, text: &str) -> bool {
+        match self {
+            Kind::OneOf(words) => words.contains(&text),
+            Kind::Name => {
+                text.len() <= 64
+                    && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            }
+            Kind::Address { optional } => {
+                (*optional && text.is_empty()) || text.parse::<SocketAddr>().is_ok()
+            }
+            Kind::Path { optional } => *optional || !text.is_empty(),
+            Kind::LogLevel => crate::logging::is_level(text),
+            Kind::Boolean | Kind::Integer { .. } | Kind::List => false,
+        }
+    }
+}
+
+fn boolean(raw: &Raw<'_>) -> Option<bool> {
+    match raw {
+        Raw::Toml(value) => value.as_bool(),
+        Raw::Text(text) => text.parse().ok(),
+    }
+}
+
+fn integer(raw: &Raw<'_>) -> Option<u64> {
+    match raw {
+        Raw::Toml(DeValue::Integer(number)) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        Raw::Toml(_) => None,
+        Raw::Text(text) => text.replace('_', "").parse().ok(),
+    }
+}
+
+fn text(raw: &Raw<'_>) -> Option<String> {
+    match raw {
+        Raw::Toml(value) => value.as_str().map(str::to_owned),
+        Raw::Text(text) => Some((*text).to_owned()),
+    }
+}
+
+fn list(raw: &Raw<'_>) -> Option<Vec<String>> {
+    let items: Vec<String> = match raw {
+        Raw::Toml(value) => value
+            .as_array()?
+            .iter()
+            .map(|item| item.get_ref().as_str().map(str::to_owned))
+            .collect::<Option<_>>()?,
+        Raw::Text(text) => {
+            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        }
+    };
+    (items.len() <= MAX_LIST_ITEMS && items.iter().all(|item| !item.is_empty())).then_some(items)
+}
+
+/// Writes a text as a TOML basic string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A type that a key can have. A value that passed the key's [`Kind`] always has one of these forms.
+pub(super) trait Setting: Sized {
+    /// Takes a checked value; `None` if the table gives the key a kind that does not fit its type.
+    fn take(checked: Checked) -> Option<Self>;
+    /// Shows the value as TOML.
+    fn show(&self) -> String;
+}
+
+impl Setting for bool {
+    fn take(checked: Checked) -> Option<Self> {
+        if let Checked::Boolean(value) = checked { Some(value) } else { None }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+macro_rules! integer_settings {
+    ($($type:ty),*) => {$(
+        impl Setting for $type {
+            fn take(checked: Checked) -> Option<Self> {
+                if let Checked::Integer(value) = checked { value.try_into().ok() } else { None }
+            }
+
+            fn show(&self) -> String {
+                grouped(&self.to_string())
+            }
+        }
+    )*};
+}
+integer_settings!(u16, u32, u64, usize);
+
+/// Groups digits by three, as TOML allows: `1_048_576`.
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('_');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+macro_rules! text_settings {
+    ($($type:ty: $parse:expr, $show:expr;)*) => {$(
+        impl Setting for $type {
+            fn take(checked: Checked) -> Option<Self> {
+                let parse: fn(String) -> Option<$type> = $parse;
+                if let Checked::Text(text) = checked { parse(text) } else { None }
+            }
+
+            fn show(&self) -> String {
+                let show: fn(&$type) -> String = $show;
+                quoted(&show(self))
+            }
+        }
+    )*};
+}
+text_settings! {
+    String: Some, String::clone;
+    SocketAddr: |text| text.parse().ok(), SocketAddr::to_string;
+    PathBuf: |text| Some(text.into()), |path| path.display().to_string();
+    Option<SocketAddr>: |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
+        |address| address.as_ref().map(SocketAddr::to_string).unwrap_or_default();
+    Option<PathBuf>: |text| Some(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)),
+        |path| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+}
+
+impl Setting for Vec<String> {
+    fn take(checked: Checked) -> Option<Self> {
+        if let Checked::List(items) = checked { Some(items) } else { None }
+    }
+
+    fn show(&self) -> String {
+        format!("[{}]", self.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
+    }
+}
+
+macro_rules! word_settings {
+    ($($(#[$meta:meta])* $type:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),* $(,)? })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$variant_meta])* $variant),*
+        }
+
+        impl $type {
+            pub(super) const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// The word in the configuration.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($type::$variant => $word),*
+                }
+            }
+        }
+
+        impl Setting for $type {
+            fn take(checked: Checked) -> Option<Self> {
+                match checked {
+                    $(Checked::Text(text) if text == $word => Some($type::$variant),)*
+                    _ => None,
+                }
+            }
+
+            fn show(&self) -> String {
+                quoted(self.as_str())
+            }
+        }
+    )*};
+}
+word_settings! {
+    /// Who may come in without a credential.
+    Anonymous {
+        /// Nobody.
+        Never = "never",
+        /// Whoever connects from this machine.
+        Loopback = "loopback",
+        /// Anybody.
+        Always = "always",
+    }
+    /// When a journal record counts as safe.
+    Durability {
+        /// After fsync: survives a power cut.
+        Fsync = "fsync",
+        /// In the operating system's cache: survives the end of the program, not that of the machine.
+        Os = "os",
+        /// In memory: for trials.
+        Memory = "memory",
+    }
+    /// What happens to telemetry of devices that nobody has accepted.
+    UnknownDevices {
+        /// They become Things at once.
+        Accept = "accept",
+        /// They are listed, to be accepted by a person.
+        Discover = "discover",
+        /// Their telemetry is counted and dropped.
+        Ignore = "ignore",
+    }
+    /// The form of log lines.
+    LogFormat {
+        /// For people.
+        Human = "human",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+/// A secret read from a file. Hidden in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub(super) fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
+    /// Gives the text, to compare or to hash.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}

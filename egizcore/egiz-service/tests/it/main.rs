@@ -1,0 +1,4 @@
+//! The service from outside: signals, which concern the whole process.
+
+#[cfg(unix)]
+mod signals;
