@@ -1,0 +1,80 @@
+//! A small raw MQTT 3.1.1 publisher: enough to load a broker harder than a comfortable client can, and to know exactly
+//! which packet ids were acknowledged. Real clients are used where behaviour is tested; this one is for rate and ledger.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// Connects and waits for CONNACK.
+///
+/// # Errors
+/// Where the broker is not there or refuses.
+pub async fn connect(port: u16, client_id: &str) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    let mut body = vec![0, 4];
+    body.extend_from_slice(b"MQTT");
+    body.extend_from_slice(&[4, 2, 0, 60]);
+    push_text(&mut body, client_id);
+    let mut packet = vec![0x10];
+    push_length(&mut packet, body.len());
+    packet.extend_from_slice(&body);
+    stream.write_all(&packet).await?;
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await?;
+    if answer[0] != 0x20 || answer[3] != 0 {
+        return Err(io::Error::other(format!("the broker refused: {answer:?}")));
+    }
+    Ok(stream.into_split())
+}
+
+/// Appends a PUBLISH with QoS 1.
+pub fn push_publish(out: &mut Vec<u8>, topic: &str, packet_id: u16, payload: &[u8]) {
+    out.push(0x32);
+    push_length(out, 2 + topic.len() + 2 + payload.len());
+    push_text(out, topic);
+    out.extend_from_slice(&packet_id.to_be_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// Takes whole PUBACKs off the front of `buffer`, calling `acknowledged` for each packet id. Other packets that a
+/// publisher gets (PINGRESP) are skipped.
+///
+/// # Errors
+/// For a packet that no broker sends a publisher.
+pub fn take_acknowledgements(buffer: &mut Vec<u8>, mut acknowledged: impl FnMut(u16)) -> io::Result<()> {
+    let mut at = 0;
+    while let Some(&kind) = buffer.get(at) {
+        let Some(&length) = buffer.get(at + 1) else { break };
+        let end = at + 2 + usize::from(length);
+        if buffer.len() < end {
+            break;
+        }
+        match (kind, length) {
+            (0x40, 2..) => acknowledged(u16::from_be_bytes([buffer[at + 2], buffer[at + 3]])),
+            (0xD0, 0) => {}
+            _ => return Err(io::Error::other(format!("unexpected packet {kind:#x}"))),
+        }
+        at = end;
+    }
+    buffer.drain(..at);
+    Ok(())
+}
+
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&u16::try_from(text.len()).expect("topics are short").to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn push_length(out: &mut Vec<u8>, mut length: usize) {
+    loop {
+        let octet = (length % 128) as u8;
+        length /= 128;
+        out.push(if length > 0 { octet | 0x80 } else { octet });
+        if length == 0 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The shipped program as a child process, with a folder and ports of its own.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+
+/// How to start the program.
+#[derive(Debug, Clone, Default)]
+pub struct ProgramOptions {
+    /// Lines of configuration to add, as `section.key = value`.
+    pub settings: Vec<String>,
+    /// Arguments after `up`.
+    pub arguments: Vec<String>,
+    /// Variables of the environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl ProgramOptions {
+    /// Adds a line of configuration.
+    #[must_use]
+    pub fn with(mut self, setting: impl Into<String>) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+}
+
+/// A running program. Dropping it kills it.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    folder: TempDir,
+    options: ProgramOptions,
+    binary: PathBuf,
+    /// The port of REST, WebSocket and EgizVision.
+    pub http_port: u16,
+    /// The port of EgizVision alone.
+    pub vision_port: u16,
+    /// The port of the MQTT broker.
+    pub mqtt_port: u16,
+}
+
+/// Longest wait for the program to become ready or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Program {
+    /// Starts the program that cargo built beside the running test or bench.
+    ///
+    /// # Errors
+    /// Where it is not built, or does not become ready; the error ends with what it logged.
+    pub async fn start(options: ProgramOptions) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let [http_port, vision_port, mqtt_port] = free_ports()?;
+        let binary = binary()?;
+        let child = spawn(&binary, folder.path(), &options, [http_port, vision_port, mqtt_port])?;
+        let mut program = Self { child, folder, options, binary, http_port, vision_port, mqtt_port };
+        program.wait_ready().await?;
+        Ok(program)
+    }
+
+    /// The folder with configuration, data and log.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A URL of the program.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http_port)
+    }
+
+    /// The WebSocket's URL.
+    #[must_use]
+    pub fn web_socket_url(&self) -> String {
+        format!("ws://127.0.0.1:{}/api/v1/ws", self.http_port)
+    }
+
+    /// What the program logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("program.log")).unwrap_or_default()
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills the program as a power cut would: SIGKILL, no warning.
+    ///
+    /// # Errors
+    /// Where the process cannot be waited for.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks the program to stop (SIGTERM) and returns its exit code.
+    ///
+    /// # Errors
+    /// Where it does not stop in time.
+    pub async fn stop(&mut self) -> anyhow::Result<Option<i32>> {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        anyhow::ensure!(status.success(), "the program was not there to stop");
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("the program did not stop within {PATIENCE:?}:\n{}", tail(&self.log()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts the program again on the same folder and ports; returns how long it took to become ready.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub async fn restart(&mut self) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        let ports = [self.http_port, self.vision_port, self.mqtt_port];
+        self.child = spawn(&self.binary, self.folder.path(), &self.options, ports)?;
+        self.wait_ready().await?;
+        Ok(begun.elapsed())
+    }
+
+    /// GETs a path as JSON.
+    ///
+    /// # Errors
+    /// Where it is not answered with 2xx and JSON.
+    pub async fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let response = reqwest::get(self.url(path)).await?;
+        let status = response.status();
+        let text = response.text().await?;
+        anyhow::ensure!(status.is_success(), "GET {path}: {status}: {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    async fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let url = self.url("/health/ready");
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the program ended with {status} before it was ready:\n{}", tail(&self.log()));
+            }
+            if client.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("the program was not ready within {PATIENCE:?}:\n{}", tail(&self.log()));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `openegiz` beside the running executable: cargo puts tests into `deps`, programs one level up.
+///
+/// # Errors
+/// Where it has not been built.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found =
+        own.ancestors().skip(1).take(2).map(|folder| folder.join("openegiz")).find(|path| path.is_file());
+    found.context(
+        "the program is not built; run `cargo xtask test`, or `cargo build --package openegiz` first",
+    )
+}
+
+/// Ports nobody listens on now.
+///
+/// # Errors
+/// Where the loopback interface cannot be used.
+pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let mut ports = [0; N];
+    let mut listeners = Vec::with_capacity(N);
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        *port = listener.local_addr()?.port();
+        listeners.push(listener);
+    }
+    Ok(ports)
+}
+
+fn spawn(binary: &Path, folder: &Path, options: &ProgramOptions, ports: [u16; 3]) -> anyhow::Result<Child> {
+    let [http, vision, mqtt] = ports;
+    let mut config = format!(
+        "data.dir = {:?}\nhttp.listen = \"127.0.0.1:{http}\"\nhttp.vision_listen = \"127.0.0.1:{vision}\"\nmqtt.listen = \"127.0.0.1:{mqtt}\"\n",
+        folder.join("data")
+    );
+    for setting in &options.settings {
+        writeln!(config, "{setting}")?;
+    }
+    let config_path = folder.join("openegiz.toml");
+    std::fs::write(&config_path, config)?;
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("program.log"))?;
+    Command::new(binary)
+        .arg("up")
+        .arg("--config")
+        .arg(&config_path)
+        .args(&options.arguments)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}", binary.display()))
+}
+
+fn tail(log: &str) -> &str {
+    let start = log.len().saturating_sub(4000);
+    let start = (start..log.len()).find(|index| log.is_char_boundary(*index)).unwrap_or(log.len());
+    &log[start..]
+}

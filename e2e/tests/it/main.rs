@@ -1,0 +1,7 @@
+//! The shipped program, tried from outside with real clients.
+
+mod crash;
+mod first_steps;
+mod hostile;
+mod restart;
+mod vision;
