@@ -1,0 +1,247 @@
+//! From records to live state: journal, engine, hub, in that order.
+//!
+//! ```text
+//!  intake, write gate, ticker, acceptor
+//!        │ submit(batch)
+//!        ▼
+//!  journal: group commit ──► on commit, in offset order, on the committer's thread
+//!        │                     1. the submitter's `committed` (PUBACKs go out)
+//!        │                     2. the bytes into the bounded apply queue
+//!        ▼
+//!  apply thread: decode, apply under the write lock, unlock, tell the hub, answer who waits
+//! ```
+//!
+//! State is applied only after it is durable: nobody ever sees a value that a crash could take back. When the apply queue
+//! is full the committer waits, then the journal's queue fills, then sockets are not read: that is the back-pressure.
+//!
+//! What it refuses to do: parse payloads (`egiz-ingest`), decide writes (the engine), know a client (hub and broker).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use egiz_journal::{AppendError, Batch, Committed, Journal, Permit};
+use egiz_model::record::{Body, Record};
+use egiz_model::{Offset, Timestamp};
+use egiz_server::{Applied, AppliedBatch};
+use egiz_twin::{Change, ChangeKind, Engine, Outcome};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+
+use crate::metrics::PipelineMetrics;
+use crate::retained::Retained;
+
+/// Batches between the committer and the apply thread. Full: the committer waits.
+const APPLY_QUEUE_BATCHES: usize = 1024;
+/// Records applied under one hold of the write lock; readers get their turn in between.
+const RECORDS_PER_HOLD: usize = 512;
+
+/// Where applied changes go. Called on the apply thread, in order; may wait, never for a client.
+pub(crate) type ChangeSink = Box<dyn FnMut(AppliedBatch) + Send>;
+
+/// Told of what happened in the engine, for policies such as accepting devices. Called on the apply thread; must not wait.
+pub(crate) type Observer = Box<dyn FnMut(&[Change]) + Send>;
+
+/// What the engine's state consists of, with what is derived from the records beside it.
+pub(crate) struct State {
+    /// The twins.
+    pub(crate) engine: Arc<RwLock<Engine>>,
+    /// The broker's retained messages as of the records applied.
+    pub(crate) retained: Arc<Mutex<Retained>>,
+}
+
+/// The way of every record.
+pub(crate) struct Pipeline {
+    journal: Arc<dyn Journal>,
+    to_apply: SyncSender<Work>,
+    clock: egiz_server::Clock,
+}
+
+/// Called when a batch is durable, or will never be.
+type OnDurable = Box<dyn FnOnce(&Result<(), AppendError>) + Send>;
+
+enum Work {
+    Apply { committed: Committed, durable: Timestamp, answer: Option<oneshot::Sender<Vec<Applied>>> },
+    Stop,
+}
+
+impl Pipeline {
+    /// Starts the apply thread.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub(crate) fn start(
+        journal: Arc<dyn Journal>,
+        state: State,
+        clock: egiz_server::Clock,
+        metrics: PipelineMetrics,
+        changes: ChangeSink,
+        observer: Observer,
+    ) -> std::io::Result<(Arc<Self>, JoinHandle<()>)> {
+        let (to_apply, work) = sync_channel(APPLY_QUEUE_BATCHES);
+        let applier = Applier { state, clock: Arc::clone(&clock), metrics, changes, observer, decoded_badly: 0 };
+        let thread = std::thread::Builder::new().name("apply".into()).spawn(move || applier.run(&work))?;
+        Ok((Arc::new(Self { journal, to_apply, clock }), thread))
+    }
+
+    /// Waits for room for `bytes` in the journal's queue.
+    pub(crate) async fn reserve(&self, bytes: usize) -> Permit {
+        self.journal.reserve(bytes).await
+    }
+
+    /// Hands over a batch for which there is room; `on_durable` is called once, from the commit.
+    pub(crate) fn submit(&self, batch: Batch, permit: Permit, on_durable: OnDurable) {
+        self.submit_with_answer(batch, permit, on_durable, None);
+    }
+
+    /// Hands over a batch and waits until it is applied.
+    ///
+    /// # Errors
+    /// Where the journal could not take it; nothing of it was applied.
+    pub(crate) async fn write(&self, batch: Batch) -> Result<Vec<Applied>, AppendError> {
+        let permit = self.reserve(batch.byte_len()).await;
+        let (answer, applied) = oneshot::channel();
+        let (failure, failed) = oneshot::channel();
+        let on_durable: OnDurable = Box::new(move |result| {
+            if let Err(error) = result {
+                // The waiting side may have gone; the write is refused all the same.
+                let _ = failure.send(error.clone());
+            }
+        });
+        self.submit_with_answer(batch, permit, on_durable, Some(answer));
+        match applied.await {
+            Ok(applied) => Ok(applied),
+            Err(_) => Err(failed.await.unwrap_or(AppendError::Closed)),
+        }
+    }
+
+    fn submit_with_answer(
+        &self,
+        batch: Batch,
+        permit: Permit,
+        on_durable: OnDurable,
+        answer: Option<oneshot::Sender<Vec<Applied>>>,
+    ) {
+        let to_apply = self.to_apply.clone();
+        let clock = Arc::clone(&self.clock);
+        let on_commit = Box::new(move |result: Result<Committed, AppendError>| match result {
+            Ok(committed) => {
+                on_durable(&Ok(()));
+                let work = Work::Apply { committed, durable: clock(), answer };
+                // The apply thread ends only after the journal is closed; until then somebody receives.
+                let _ = to_apply.send(work);
+            }
+            Err(error) => on_durable(&Err(error)),
+        });
+        self.journal.submit(batch, permit, on_commit);
+    }
+
+    /// Ends the apply thread after everything that was committed before.
+    pub(crate) fn stop(&self) {
+        let _ = self.to_apply.send(Work::Stop);
+    }
+}
+
+struct Applier {
+    state: State,
+    clock: egiz_server::Clock,
+    metrics: PipelineMetrics,
+    changes: ChangeSink,
+    observer: Observer,
+    decoded_badly: u64,
+}
+
+impl Applier {
+    fn run(mut self, work: &Receiver<Work>) {
+        let mut pending = Vec::new();
+        let mut stopping = false;
+        while !stopping {
+            let Ok(first) = work.recv() else { return };
+            let mut next = Some(first);
+            let mut records = 0;
+            while let Some(item) = next.take() {
+                match item {
+                    Work::Apply { committed, durable, answer } => {
+                        records += committed.batch.len();
+                        pending.push((committed, durable, answer));
+                    }
+                    Work::Stop => stopping = true,
+                }
+                if records < RECORDS_PER_HOLD && !stopping {
+                    next = work.try_recv().ok();
+                }
+            }
+            self.apply(&mut pending);
+        }
+    }
+
+    fn apply(&mut self, pending: &mut Vec<(Committed, Timestamp, Option<oneshot::Sender<Vec<Applied>>>)>) {
+        let Some((_, durable, _)) = pending.last() else { return };
+        let durable = *durable;
+        let begun = Instant::now();
+        let mut changes = Vec::new();
+        let mut answers = Vec::new();
+        let next_offset;
+        {
+            let mut engine = self.state.engine.write();
+            for (committed, durable, answer) in pending.drain(..) {
+                let mut outcomes = answer.as_ref().map(|_| Vec::with_capacity(committed.batch.len()));
+                for (offset, bytes) in (committed.first..).zip(committed.batch.iter()) {
+                    let outcome =
+                        apply_record(&mut engine, &self.state.retained, offset, bytes, &mut changes).unwrap_or_else(|error| {
+                            self.decoded_badly += 1;
+                            tracing::error!(offset, %error, "a record of this program's own cannot be read");
+                            Outcome::Ignored
+                        });
+                    if let Some(outcomes) = &mut outcomes {
+                        outcomes.push(Applied { offset, durable, outcome });
+                    }
+                }
+                self.metrics.records.inc_by(committed.batch.len() as u64);
+                answers.extend(answer.zip(outcomes));
+            }
+            next_offset = engine.next_offset();
+        }
+        self.metrics.apply_seconds.observe(begun.elapsed().as_secs_f64());
+        let applied = (self.clock)();
+        if !changes.is_empty() {
+            (self.observer)(&changes);
+        }
+        (self.changes)(AppliedBatch { next_offset, durable, applied, changes });
+        for (answer, outcomes) in answers {
+            // A caller that went away does not want to know.
+            let _ = answer.send(outcomes);
+        }
+    }
+}
+
+/// Applies one record as the journal has it: live and on replay.
+///
+/// # Errors
+/// Where the bytes are no record of this version; the engine goes on with the next.
+pub(crate) fn apply_record(
+    engine: &mut Engine,
+    retained: &Mutex<Retained>,
+    offset: Offset,
+    bytes: &[u8],
+    changes: &mut Vec<Change>,
+) -> Result<Outcome, egiz_model::record::DecodeError> {
+    let record = Record::decode(bytes)?;
+    if let Body::Message(message) = &record.body
+        && message.retain
+    {
+        retained.lock().keep(message);
+    }
+    Ok(engine.apply(offset, &record, changes))
+}
+
+/// The ids of the devices that were heard for the first time.
+pub(crate) fn newly_discovered(changes: &[Change]) -> impl Iterator<Item = &Change> {
+    changes.iter().filter(|change| matches!(change.kind, ChangeKind::Discovered { .. }))
+}
+
+/// Waiters by request, for tests of order.
+#[cfg(test)]
+pub(crate) type Waiters = HashMap<u64, oneshot::Sender<Vec<Applied>>>;
