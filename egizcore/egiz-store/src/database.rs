@@ -38,9 +38,9 @@ impl Database {
     /// Opens or creates the file and applies the migrations.
     pub(crate) async fn open(path: &Path) -> Result<Database, OpenError> {
         let failed = |source| OpenError::Open { path: path.to_owned(), source };
+        create_private(path).map_err(|error| failed(error.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .journal_mode(SqliteJournalMode::Wal)
@@ -88,6 +88,19 @@ impl Database {
 /// Commits a write.
 pub(crate) async fn commit(write: Write) -> Result<(), StoreError> {
     write.commit().await.map_err(StoreError::during("commit a change"))
+}
+
+/// Creates a missing file that only its owner can read: it will hold hashes of credentials. The files that SQLite
+/// puts beside it take over its permissions.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {

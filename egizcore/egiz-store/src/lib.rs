@@ -15,6 +15,7 @@ mod credential;
 mod database;
 mod device;
 mod error;
+mod installation_key;
 mod metrics;
 mod page;
 mod store;

@@ -122,7 +122,7 @@ table! {
         /// it is ignored. Required when an address above is reachable from other machines, unless
         /// allow_anonymous = "always".
         api_token_file: Option<PathBuf> = None, Kind::Path { optional: true };
-        /// Origins besides the program's own whose pages may use the API, as "https://example.org".
+        /// Origins besides the program's own whose pages may use the API, as `https://example.org`.
         allowed_origins: Vec<String> = Vec::new(), Kind::List;
         /// Host names besides addresses and localhost that the program answers to while it needs no token.
         allowed_hosts: Vec<String> = Vec::new(), Kind::List;

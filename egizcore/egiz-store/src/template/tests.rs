@@ -115,3 +115,69 @@ fn patterns_match_whole_names() {
         &"a".repeat(5_000).replace("aaaa", "aaab")[..4_999].replace('a', "b")
     ));
 }
+
+/// Any JSON, with the members of templates likely to occur.
+fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        "[a-z*?:/~ ]{0,12}".prop_map(Value::from),
+    ];
+    let name = prop_oneof![
+        Just("name"),
+        Just("definition"),
+        Just("devices"),
+        Just("features"),
+        Just("attributes"),
+        Just("type"),
+        Just("min"),
+        Just("warning_low"),
+        Just("stale_after_s"),
+        Just("decimals"),
+        Just("a/b~c"),
+    ];
+    leaf.prop_recursive(5, 40, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::vec((name.clone(), inner), 0..6).prop_map(|members| {
+                Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            }),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_json_is_either_refused_with_faults_or_reads_back_as_written(value in any_json()) {
+        match Template::from_json(&value) {
+            Ok(template) => assert_eq!(Template::from_json(&template.to_json()), Ok(template)),
+            Err(error) => {
+                assert!(!error.faults.is_empty());
+                for fault in &error.faults {
+                    // A pointer leads to the value at fault, or to where a missing one would be.
+                    let parent = fault.pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+                    assert!(value.pointer(parent).is_some(), "{fault}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_agree_with_a_naive_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,10}") {
+        assert_eq!(glob_matches(&pattern, &text), naively(pattern.as_bytes(), text.as_bytes()));
+    }
+}
+
+fn naively(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, _) => text.is_empty(),
+        (Some((b'*', rest)), None) => naively(rest, text),
+        (Some((b'*', rest)), Some((_, shorter))) => naively(rest, text) || naively(pattern, shorter),
+        (Some((b'?', rest)), Some((_, shorter))) => naively(rest, shorter),
+        (Some((a, rest)), Some((b, shorter))) => a == b && naively(rest, shorter),
+        (Some(_), None) => false,
+    }
+}

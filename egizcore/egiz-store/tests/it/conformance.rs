@@ -38,7 +38,8 @@ macro_rules! suite {
             a_dry_run_reports_and_writes_nothing,
             one_refused_item_refuses_the_document,
             existing_items_are_kept_replaced_or_refused_as_asked,
-            writers_do_not_lose_each_others_changes
+            writers_do_not_lose_each_others_changes,
+            an_installation_key_is_made_once
         );
     };
     ($open:expr, $($behaviour:ident),+) => {
@@ -458,4 +459,12 @@ pub(crate) async fn writers_do_not_lose_each_others_changes(store: &Store) {
     }
     assert!(won > 0);
     assert_eq!(store.template("oven").await.unwrap().unwrap().version, 1 + won);
+}
+
+pub(crate) async fn an_installation_key_is_made_once(store: &Store) {
+    let key = store.installation_key("cursor").await.unwrap();
+    assert_eq!(store.installation_key("cursor").await.unwrap(), key);
+    assert_ne!(store.installation_key("other").await.unwrap(), key);
+    assert_ne!(key, [0; 32]);
+    assert!(matches!(store.installation_key("no/name").await, Err(StoreError::Invalid { .. })));
 }

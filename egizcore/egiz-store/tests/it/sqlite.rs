@@ -68,3 +68,20 @@ async fn a_file_that_is_no_registry_is_refused_by_name() {
     let missing = directory.path().join("none").join("registry.db");
     assert!(matches!(Store::open(&missing, options()).await, Err(OpenError::Open { .. })));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("registry.db"), options()).await.unwrap();
+    store.put_template(&template("oven"), Expected::Absent, &author()).await.unwrap();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        names.push(entry.file_name());
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{entry:?}");
+    }
+    assert!(names.len() >= 2, "the write-ahead log is there, too: {names:?}");
+    store.close().await;
+}
