@@ -32,14 +32,11 @@ impl Store {
             .await
             .map_err(&failed)?;
         commit(write).await?;
-        let mut key = [0_u8; 32];
-        match Base64UrlUnpadded::decode(row.get::<String, _>("value"), &mut key) {
-            Ok(bytes) if bytes.len() == key.len() => Ok(key),
-            _ => Err(StoreError::Damaged {
-                kind: "installation key",
-                key: name.to_owned(),
-                reason: "it is not 32 bytes of base64url".to_owned(),
-            }),
-        }
+        let bytes = Base64UrlUnpadded::decode_vec(&row.get::<String, _>("value")).unwrap_or_default();
+        bytes.try_into().map_err(|_| StoreError::Damaged {
+            kind: "installation key",
+            key: name.to_owned(),
+            reason: "it is not 32 bytes of base64url".to_owned(),
+        })
     }
 }
