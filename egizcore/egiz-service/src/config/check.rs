@@ -39,10 +39,10 @@ pub(super) fn between_keys(
         }
     }
     let journal = &config.journal;
-    if journal.max_total_bytes != 0 && journal.max_total_bytes < journal.segment_bytes.saturating_mul(2) {
+    if journal.max_total_bytes < journal.segment_bytes.saturating_mul(2) {
         let problem =
             format!("is less than two segments of journal.segment_bytes = {}", journal.segment_bytes);
-        fault("journal.max_total_bytes", problem, "at least twice journal.segment_bytes, or 0");
+        fault("journal.max_total_bytes", problem, "at least twice journal.segment_bytes");
     }
     if config.mqtt.max_packet_bytes > journal.queue_bytes {
         let problem = format!("does not fit into journal.queue_bytes = {}", journal.queue_bytes);

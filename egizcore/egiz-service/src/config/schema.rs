@@ -183,15 +183,16 @@ table! {
         /// When a record counts as safe and is acknowledged: "fsync" survives a power cut, "os" the end of the
         /// program only, "memory" nothing.
         durability: Durability = Durability::Fsync, Kind::OneOf(Durability::WORDS);
-        /// How long a commit waits for more records to share its fsync.
-        linger_micros: u64 = 500, whole(0, 2_000, "microseconds");
+        /// How long a commit waits for more records to share its fsync, beyond the time that the disk is busy with
+        /// the one before.
+        linger_micros: u64 = 0, whole(0, 2_000, "microseconds");
         /// When a segment file is full and the next begins.
         segment_bytes: u64 = 64 * MIB, whole(MIB, 4 * GIB, "bytes");
-        /// All segments together; beyond it the oldest go that nothing needs any more, and if everything is still
-        /// needed, writes are refused. At least two segments.
-        max_total_bytes: u64 = 16 * GIB, whole_or_zero(1 << 50, "bytes", "no limit but the disk");
+        /// All segments together: beyond it the oldest go that nothing needs any more; one segment beyond it writes
+        /// are refused. At least two segments.
+        max_total_bytes: u64 = 2 * GIB, whole(2 * MIB, 1 << 50, "bytes");
         /// Records waiting for the disk; beyond it publishers are slowed and HTTP writes answered 503.
-        queue_bytes: u64 = 32 * MIB, whole(MIB, 4 * GIB, "bytes");
+        queue_bytes: u64 = 16 * MIB, whole(MIB, 4 * GIB, "bytes");
     }
 
     /// From messages to records.
