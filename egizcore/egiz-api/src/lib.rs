@@ -5,8 +5,19 @@
 //!
 //! Nothing here knows the engine, a database or a socket.
 
+pub mod bulk;
+pub mod device;
 pub mod health;
 pub mod problem;
+pub mod query;
+pub mod thing;
 
+pub use bulk::{BulkRequest, Difference, ItemOutcome, ItemResult, Summary};
+pub use device::{
+    AcceptRequest, Credential, Device, DevicePage, DiscoveredDevice, DiscoveredPage, NewDevice, RejectedPage,
+    Site,
+};
 pub use health::{Health, HealthState, PartHealth, RejectedMessage};
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};
+pub use query::{Aggregate, AggregateQuery, Count, CountQuery, Figures, Group, Groups, Query};
+pub use thing::{Connection, ConnectionState, Feature, PropertyMetadata, Thing, ThingPage};
