@@ -28,8 +28,24 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 ///
 /// # Cancel safety
 /// What was read is lost.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, settings: &ServerSettings) -> Result<Bytes, ApiError> {
-    let limit = settings.body_bytes_max;
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    settings: &ServerSettings,
+) -> Result<Bytes, ApiError> {
+    read_up_to(headers, body, settings, settings.body_bytes_max).await
+}
+
+/// Reads the whole body where another limit of size than the usual one holds.
+///
+/// # Errors
+/// Those of [`read`].
+pub(crate) async fn read_up_to(
+    headers: &HeaderMap,
+    body: Body,
+    settings: &ServerSettings,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
     let mut stream = body.into_data_stream();
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
@@ -93,7 +109,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], settings: &ServerSettings
     json::check(bytes, settings.json_depth_max)?;
     serde_json::from_slice(bytes).map_err(|error| {
         let reason = error.to_string();
-        Problem::new(Code::InvalidValue, format!("the body is not as expected: {reason}")).at("", reason).into()
+        Problem::new(Code::InvalidValue, format!("the body is not as expected: {reason}"))
+            .at("", reason)
+            .into()
     })
 }
 
@@ -119,7 +137,9 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 fn too_large(limit: usize) -> ApiError {
-    Problem::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes")).limit(limit as u64).into()
+    Problem::new(Code::BodyTooLarge, format!("the body is larger than {limit} bytes"))
+        .limit(limit as u64)
+        .into()
 }
 
 async fn drain(stream: &mut axum::body::BodyDataStream, limit: usize) {

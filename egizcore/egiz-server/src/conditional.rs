@@ -112,7 +112,8 @@ fn parse(text: &str) -> Option<Tags<'_>> {
         }
         list.push((weak, &rest[start..start + end + 2]));
         rest = &rest[start + end + 2..];
-        if !rest.trim_start_matches([' ', '\t']).is_empty() && !rest.trim_start_matches([' ', '\t']).starts_with(',')
+        if !rest.trim_start_matches([' ', '\t']).is_empty()
+            && !rest.trim_start_matches([' ', '\t']).starts_with(',')
         {
             return None;
         }

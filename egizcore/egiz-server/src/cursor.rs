@@ -45,7 +45,11 @@ pub(crate) fn open(key: &[u8; 32], question: &[&str], text: &str) -> Result<Vec<
         return Err(refused());
     }
     let position = bytes.split_off(1 + SEAL_BYTES);
-    if bool::from(bytes[1..].ct_eq(&seal_of(key, question, &position))) { Ok(position) } else { Err(refused()) }
+    if bool::from(bytes[1..].ct_eq(&seal_of(key, question, &position))) {
+        Ok(position)
+    } else {
+        Err(refused())
+    }
 }
 
 /// Makes a cursor whose position is a text.

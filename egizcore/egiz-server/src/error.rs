@@ -5,6 +5,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use egiz_api::{Code, PROBLEM_MEDIA_TYPE, Problem};
 
+use egiz_model::ThingId;
+use egiz_store::{CredentialError, StoreError};
+use egiz_twin::{FilterError, QueryError, Refusal};
+
 use crate::ports::SubmitError;
 
 /// A failed request: what the client is told. The guard adds the correlation id on the way out.
@@ -61,5 +65,106 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(problem);
         response
+    }
+}
+
+/// The failure of a write that the engine refused.
+#[must_use]
+pub fn of_refusal(refusal: Refusal, thing: &str) -> ApiError {
+    match refusal {
+        Refusal::NotFound { what } if what.is_empty() || ThingId::check(&what).is_ok() => {
+            ApiError::new(Code::ThingNotFound, format!("there is no Thing {thing}"))
+        }
+        Refusal::NotFound { what } => {
+            Problem::new(Code::PathNotFound, format!("there is no {what} in {thing}"))
+                .at(what, "nothing is there")
+                .into()
+        }
+        Refusal::AlreadyExists => ApiError::new(Code::AlreadyExists, format!("{thing} exists already")),
+        Refusal::NotDiscovered => ApiError::new(Code::NotDiscovered, format!("no device {thing} is waiting")),
+        Refusal::IfMatch { current } => {
+            Problem::new(Code::IfMatchFailed, "If-Match does not hold for the state that is there")
+                .revision(current)
+                .into()
+        }
+        Refusal::IfNoneMatch { current } => {
+            Problem::new(Code::IfNoneMatchFailed, "If-None-Match does not hold for the state that is there")
+                .revision(current)
+                .into()
+        }
+        Refusal::Condition => {
+            ApiError::new(Code::ConditionFailed, format!("the condition does not hold for {thing}"))
+        }
+        Refusal::MalformedEntityTag => ApiError::new(Code::MalformedEntityTag, "an entity tag is malformed"),
+        Refusal::MalformedFilter(error) => (&error).into(),
+        Refusal::Invalid { pointer, reason } => {
+            let detail = if pointer.is_empty() { reason.to_string() } else { format!("{pointer}: {reason}") };
+            Problem::new(Code::InvalidValue, detail).at(pointer, reason).into()
+        }
+        Refusal::PatchTestFailed { pointer } => {
+            Problem::new(Code::PatchTestFailed, format!("the value at {pointer} is another one"))
+                .at(pointer, "the test does not hold")
+                .into()
+        }
+        Refusal::TooLarge { limit_bytes, size } => {
+            let detail = format!("{thing} would take {size} bytes; {limit_bytes} are allowed");
+            Problem::new(Code::ThingTooLarge, detail).limit(limit_bytes as u64).into()
+        }
+        Refusal::LimitReached { what, limit } => {
+            Problem::new(Code::LimitReached, format!("there are {limit} {what} already"))
+                .limit(limit as u64)
+                .into()
+        }
+    }
+}
+
+impl From<&FilterError> for ApiError {
+    fn from(error: &FilterError) -> Self {
+        Problem::new(Code::MalformedFilter, format!("position {}: {}", error.position, error.message)).into()
+    }
+}
+
+impl From<&QueryError> for ApiError {
+    fn from(error: &QueryError) -> Self {
+        Problem::new(Code::InvalidParameter, error.to_string()).into()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound { kind, key } => {
+                ApiError::new(Code::EntryNotFound, format!("there is no {kind} {key}"))
+            }
+            StoreError::AlreadyExists { kind, key } => {
+                ApiError::new(Code::AlreadyExists, format!("{kind} {key} exists already"))
+            }
+            StoreError::VersionConflict { kind, key, actual, .. } => {
+                Problem::new(Code::IfMatchFailed, format!("{kind} {key} has version {actual} now"))
+                    .revision(Some(actual))
+                    .into()
+            }
+            StoreError::Invalid { field, reason } => {
+                Problem::new(Code::InvalidValue, format!("{field} {reason}"))
+                    .at(format!("/{field}"), reason)
+                    .into()
+            }
+            StoreError::Template(error) => {
+                let mut problem = Problem::new(Code::InvalidValue, error.to_string());
+                for fault in error.faults {
+                    problem = problem.at(fault.pointer, fault.reason);
+                }
+                problem.into()
+            }
+            StoreError::Credential(CredentialError::Busy) => {
+                Problem::new(Code::Busy, "too many password checks are waiting").retry_after(1).into()
+            }
+            error => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the registry failed");
+                Problem::new(Code::Unavailable, "the registry cannot be read or written now")
+                    .retry_after(5)
+                    .into()
+            }
+        }
     }
 }

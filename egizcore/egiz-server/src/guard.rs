@@ -44,7 +44,9 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             }
             error.into_response()
         }
-        Ok(_) if origin::is_preflight(&request) && own_origin.is_some() => StatusCode::NO_CONTENT.into_response(),
+        Ok(_) if origin::is_preflight(&request) && own_origin.is_some() => {
+            StatusCode::NO_CONTENT.into_response()
+        }
         Ok(caller) => {
             let span = tracing::debug_span!(
                 "request",
@@ -101,7 +103,8 @@ fn admit(
     if let Some(limiter) = &app.limiter {
         let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let exempt = need == auth::Need::Nothing
-            || (!settings.rate_limit_loopback && address.is_none_or(|address| address.to_canonical().is_loopback()));
+            || (!settings.rate_limit_loopback
+                && address.is_none_or(|address| address.to_canonical().is_loopback()));
         if !exempt {
             let key = if app.tokens.is_empty() {
                 rate::Key::address(address.unwrap_or(IpAddr::from([0, 0, 0, 0])))
@@ -125,7 +128,8 @@ fn admit(
 async fn handle(app: &App, request: Request, next: Next) -> Response {
     let settings = &app.ports.settings;
     let permit = app.requests.try_acquire();
-    let is_health = request.uri().path().contains("/health");
+    let is_health = matches!(request.uri().path(), "/health" | "/api/v1/health")
+        || auth::need(request.method(), request.uri().path()) == auth::Need::Nothing;
     if permit.is_err() && !is_health {
         app.ports.metrics.refused(Code::Overloaded);
         return ApiError::from(
@@ -141,12 +145,16 @@ async fn handle(app: &App, request: Request, next: Next) -> Response {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!("a handler panicked");
-            ApiError::new(Code::Internal, "the server failed; its log has more under this traceId").into_response()
+            ApiError::new(Code::Internal, "the server failed; its log has more under this traceId")
+                .into_response()
         }
         Err(_) => ApiError::from(
             Problem::new(
                 Code::Timeout,
-                format!("the answer was not ready after {} ms; a write may still be carried out", time.as_millis()),
+                format!(
+                    "the answer was not ready after {} ms; a write may still be carried out",
+                    time.as_millis()
+                ),
             )
             .limit(settings.request_timeout_ms)
             .retry_after(1),

@@ -1,17 +1,45 @@
 //! HTTP, WebSocket and server-sent events over the twin engine.
 //!
-//! A file per noun; [`ports`] says what the program must give, [`live`] holds the subscriptions, `error` is the only
-//! place where a failure becomes a status. The server opens no journal, chooses no clock and reads no environment.
+//! A file per noun; [`ports`] says what the program must give, [`live`] holds the subscriptions, [`error`] is the only
+//! place where a failure becomes a status, `guard` is the door that every request passes. The server opens no journal,
+//! chooses no clock and reads no environment.
 
+mod app;
+mod assets;
+mod body;
 pub mod caller;
+mod conditional;
+mod cursor;
+mod devices;
+mod discovered;
+mod docs;
 pub mod error;
+mod fields;
+mod guard;
 pub mod live;
 pub mod metrics;
+mod min_offset;
+mod page;
+mod params;
 pub mod ports;
+mod present;
+mod program;
+mod query;
+mod registry;
+mod respond;
+mod router;
+mod serve;
 pub mod settings;
+mod submit;
+mod target;
+mod templates;
+mod things;
 
 pub use caller::Caller;
+pub use docs::document;
 pub use error::ApiError;
 pub use metrics::ServerMetrics;
 pub use ports::{Applied, AppliedBatch, Clock, Ports, ProgramReport, RandomSource, SubmitError, WriteGate};
+pub use router::{router, vision_router};
+pub use serve::{ServeOptions, serve};
 pub use settings::{ApiToken, RateLimit, Role, ServerSettings};

@@ -92,7 +92,10 @@ pub async fn serve(
     }
     drop(listener);
     if tokio::time::timeout(options.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(grace_ms = options.grace.as_millis(), "connections were still open after the grace time");
+        tracing::warn!(
+            grace_ms = options.grace.as_millis(),
+            "connections were still open after the grace time"
+        );
     }
 }
 

@@ -11,6 +11,8 @@ pub struct ServerSettings {
     pub version: String,
     /// The largest request body in bytes; an import's line may be as long.
     pub body_bytes_max: usize,
+    /// The largest document of a registry import in bytes.
+    pub registry_bytes_max: usize,
     /// The deepest nesting of JSON in a body, 1 to 32.
     pub json_depth_max: usize,
     /// The longest URL in bytes.
@@ -83,6 +85,7 @@ impl Default for ServerSettings {
             sites: vec!["factory".to_owned()],
             version: env!("CARGO_PKG_VERSION").to_owned(),
             body_bytes_max: 1024 * 1024,
+            registry_bytes_max: 32 * 1024 * 1024,
             json_depth_max: 32,
             uri_bytes_max: 8 * 1024,
             header_bytes_max: 32 * 1024,

@@ -34,13 +34,18 @@ pub(crate) enum Need {
 /// What a request with this method to this path needs.
 pub(crate) fn need(method: &Method, path: &str) -> Need {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let is = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is =
+        |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if *method == Method::OPTIONS {
         return Need::Nothing;
     }
     if matches!(
         path,
-        "/health/live" | "/health/ready" | "/api/v1/health/live" | "/api/v1/health/ready" | "/api/v1/openapi.json"
+        "/health/live"
+            | "/health/ready"
+            | "/api/v1/health/live"
+            | "/api/v1/health/ready"
+            | "/api/v1/openapi.json"
     ) || is("/api/docs")
     {
         return Need::Nothing;
@@ -113,7 +118,9 @@ impl Tokens {
         match presented(headers).and_then(|token| self.find(token)) {
             Some(index) => Ok((self.names[index].clone(), self.tokens[index].role)),
             None if need == Need::Nothing => Ok((self.anonymous.clone(), Role::Viewer)),
-            None => Err(ApiError::new(Code::Unauthenticated, "send a valid token as `Authorization: Bearer …`")),
+            None => {
+                Err(ApiError::new(Code::Unauthenticated, "send a valid token as `Authorization: Bearer …`"))
+            }
         }
     }
 
@@ -194,7 +201,8 @@ mod tests {
             (Role::Admin, [true, true, true, true]),
         ];
         for (role, wanted) in table {
-            let got = [Need::Nothing, Need::Read, Need::Write, Need::Manage].map(|need| check_role(role, need).is_ok());
+            let got = [Need::Nothing, Need::Read, Need::Write, Need::Manage]
+                .map(|need| check_role(role, need).is_ok());
             assert_eq!(got, wanted, "{role:?}");
         }
     }
@@ -218,7 +226,11 @@ mod tests {
         assert_eq!(with("authorization", "Basic secret of ada"), None);
         assert_eq!(with("authorization", "Bearer"), None);
         assert_eq!(with("x", "y"), None);
-        let tokens = Tokens::new(vec![ApiToken { name: "b".into(), sha256: Sha256::digest("t").into(), role: Role::Viewer }]);
+        let tokens = Tokens::new(vec![ApiToken {
+            name: "b".into(),
+            sha256: Sha256::digest("t").into(),
+            role: Role::Viewer,
+        }]);
         let mut headers = HeaderMap::new();
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("openegiz.v1, openegiz.bearer.t"));
         assert!(tokens.identify(&headers, Need::Read).is_ok());

@@ -61,7 +61,9 @@ mod tests {
     fn check(fields: &[(&'static str, &str)], expected: &str) {
         let headers: HeaderMap = fields
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value")))
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+            })
             .collect();
         let random: RandomSource = Arc::new(|bytes| bytes.fill(0xab));
         assert_eq!(&*of(&headers, &random), expected);

@@ -32,12 +32,16 @@ pub(crate) fn check_sizes(request: &Request, settings: &ServerSettings) -> Resul
             .limit(limit as u64)
             .into());
     }
-    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let size: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size > settings.header_bytes_max {
         let limit = settings.header_bytes_max;
-        return Err(Problem::new(Code::HeadersTooLarge, format!("the header fields take more than {limit} bytes"))
-            .limit(limit as u64)
-            .into());
+        return Err(Problem::new(
+            Code::HeadersTooLarge,
+            format!("the header fields take more than {limit} bytes"),
+        )
+        .limit(limit as u64)
+        .into());
     }
     Ok(())
 }

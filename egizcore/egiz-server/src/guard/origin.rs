@@ -9,7 +9,8 @@
 use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, UPGRADE, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN,
+    UPGRADE, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method};
 use egiz_api::Code;
@@ -142,8 +143,10 @@ mod tests {
 
     #[test]
     fn a_foreign_page_may_not_ask_for_changes() {
-        let settings =
-            ServerSettings { allowed_origins: vec!["https://erp.example".into()], ..ServerSettings::default() };
+        let settings = ServerSettings {
+            allowed_origins: vec!["https://erp.example".into()],
+            ..ServerSettings::default()
+        };
         let check = |method, origin| check_origin(&request(method, "plant:8080", origin), &settings).is_ok();
         assert!(check("PUT", None));
         assert!(check("PUT", Some("http://plant:8080")));
@@ -159,10 +162,18 @@ mod tests {
 
     #[test]
     fn a_name_that_a_stranger_could_own_is_refused() {
-        let settings = ServerSettings { allowed_hosts: vec!["egiz.bakery.example".into()], ..ServerSettings::default() };
+        let settings =
+            ServerSettings { allowed_hosts: vec!["egiz.bakery.example".into()], ..ServerSettings::default() };
         let check = |host| check_host(&request("GET", host, None), &settings).is_ok();
-        for host in ["localhost:8080", "127.0.0.1", "[::1]:8080", "10.0.0.7:80", "plant-pc", "plant.local", "core.egiz.svc"]
-        {
+        for host in [
+            "localhost:8080",
+            "127.0.0.1",
+            "[::1]:8080",
+            "10.0.0.7:80",
+            "plant-pc",
+            "plant.local",
+            "core.egiz.svc",
+        ] {
             assert!(check(host), "{host}");
         }
         assert!(check("EGIZ.bakery.example:443"));

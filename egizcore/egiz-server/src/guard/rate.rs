@@ -104,7 +104,8 @@ impl Standing {
         let window_s = self.limit.burst.div_ceil(self.limit.per_second);
         let policy = format!("\"client\";q={};w={window_s}", self.limit.burst);
         let missing = self.limit.burst - self.remaining.min(self.limit.burst);
-        let standing = format!("\"client\";r={};t={}", self.remaining, missing.div_ceil(self.limit.per_second));
+        let standing =
+            format!("\"client\";r={};t={}", self.remaining, missing.div_ceil(self.limit.per_second));
         for (name, text) in [("ratelimit-policy", policy), ("ratelimit", standing)] {
             if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -149,8 +150,12 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_has_one_bucket() {
-        let (a, b): (IpAddr, IpAddr) = ("2001:db8::1".parse().expect("an address"), "2001:db8::2".parse().expect("an address"));
+        let (a, b): (IpAddr, IpAddr) =
+            ("2001:db8::1".parse().expect("an address"), "2001:db8::2".parse().expect("an address"));
         assert_eq!(Key::address(a), Key::address(b));
-        assert_eq!(Key::address("::ffff:10.0.0.1".parse().expect("an address")), Key::address([10, 0, 0, 1].into()));
+        assert_eq!(
+            Key::address("::ffff:10.0.0.1".parse().expect("an address")),
+            Key::address([10, 0, 0, 1].into())
+        );
     }
 }

@@ -1,0 +1,61 @@
+//! The API's description (OpenAPI 3.1), generated from the handlers and types, and a page to browse it, served offline.
+
+use axum::Router;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::things::{bulk, import, read, write};
+use crate::{devices, discovered, program, query, registry, templates};
+
+/// The description; [`document`] completes it.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "OpenEgiz",
+        description = "Live twins of a food factory over HTTP. Errors are problem details with stable codes \
+            (docs/api/errors.md); live subscriptions are described in docs/api/websocket.md.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "This server")),
+    paths(
+        read::list, read::count, read::thing, read::part,
+        write::create, write::put_thing, write::put_part, write::patch_thing, write::patch_part,
+        write::delete_thing, write::delete_part,
+        import::import, bulk::bulk,
+        query::query, query::count, query::aggregate,
+        discovered::list, discovered::accept, discovered::forget,
+        devices::list, devices::create, devices::get, devices::delete, devices::credentials, devices::withdraw,
+        templates::list, templates::get, templates::put, templates::delete,
+        registry::export, registry::import,
+        program::rejected, program::layout, program::site, program::health, program::live, program::ready,
+        program::metrics,
+    ),
+    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::Summary)),
+    tags(
+        (name = "things", description = "Things and every part of them"),
+        (name = "query", description = "Filters, counts, aggregates over live state"),
+        (name = "bulk", description = "Many Things at once"),
+        (name = "devices", description = "Devices: discovered, known, refused messages"),
+        (name = "templates", description = "What Things of one type have in common"),
+        (name = "registry", description = "The registry as one document"),
+        (name = "program", description = "Health, metrics, site, layout"),
+    ),
+    security((), ("bearer" = [])),
+)]
+struct Description;
+
+/// The complete description.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Description::openapi();
+    document.info.version = "1.0.0".to_owned();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    document
+}
+
+/// `/api/docs` and `/api/v1/openapi.json`.
+pub(crate) fn routes() -> Router {
+    SwaggerUi::new("/api/docs").url("/api/v1/openapi.json", document()).into()
+}

@@ -1,0 +1,109 @@
+//! Query parameters: only those that a route knows, each at most once.
+//!
+//! A misspelt parameter is refused: a filter that is silently ignored would answer with everything.
+
+use egiz_api::{Code, Problem};
+use percent_encoding::percent_decode_str;
+
+use crate::error::ApiError;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads the query of a URL; `known` are the names that the route takes.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, `invalid-utf8`.
+    pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
+        let mut found: Vec<(String, String)> = Vec::new();
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decoded(name)?, decoded(value)?);
+            if !known.contains(&name.as_str()) {
+                let shown: String = name.chars().take(60).collect();
+                return Err(refused(
+                    &shown,
+                    &format!("it is not known here; known are: {}", known.join(", ")),
+                ));
+            }
+            if found.iter().any(|(other, _)| *other == name) {
+                return Err(refused(&name, "it is there twice"));
+            }
+            found.push((name, value));
+        }
+        Ok(Self(found))
+    }
+
+    /// The value of a parameter, where it is there and not empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A truth value: `true` or `false`; `false` where it is missing, `true` where only its name is there.
+    ///
+    /// # Errors
+    /// `invalid-parameter`.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str()) {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1" | "") => Ok(true),
+            Some(_) => Err(refused(name, "it must be true or false")),
+        }
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// `invalid-parameter`.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| refused(name, "it must be a whole number of 0 or more"))
+    }
+}
+
+/// The `invalid-parameter` problem for one parameter.
+pub(crate) fn refused(name: &str, reason: &str) -> ApiError {
+    Problem::new(Code::InvalidParameter, format!("parameter `{name}`: {reason}")).into()
+}
+
+fn decoded(text: &str) -> Result<String, ApiError> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| ApiError::new(Code::InvalidUtf8, "the query is not UTF-8 after percent-decoding"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_once() {
+        let params = Params::parse(
+            Some("filter=eq(a,%22x%2520y+z%22)&dry&limit=7&empty="),
+            &["filter", "dry", "limit", "empty"],
+        )
+        .expect("known");
+        assert_eq!(params.get("filter"), Some("eq(a,\"x%20y z\")"));
+        assert_eq!(params.number("limit").expect("a number"), Some(7));
+        assert!(params.flag("dry").expect("a flag"));
+        assert_eq!(params.get("empty"), None);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for query in ["fliter=x", "limit=1&limit=2", "limit=%ff"] {
+            assert!(Params::parse(Some(query), &["filter", "limit"]).is_err(), "{query}");
+        }
+        let params = Params::parse(Some("limit=-1&dry=maybe"), &["limit", "dry"]).expect("known");
+        assert!(params.number("limit").is_err());
+        assert!(params.flag("dry").is_err());
+    }
+}

@@ -1,0 +1,296 @@
+//! Queries over live state: turns what the URL or the body asks into the engine's query, and its pages into answers.
+//!
+//! One filter language everywhere (RQL, or the simple object form). Searches run under the engine's read lock; on a large
+//! installation they leave the async threads for a blocking one.
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use egiz_api::{AggregateQuery, Code, Count, CountQuery, Figures, Group, Groups, Problem, Query, ThingPage};
+use egiz_twin::{Engine, Filter, SortKey};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::ApiError;
+use crate::fields::{Fields, Shown};
+use crate::params::Params;
+use crate::{body, cursor, page, present, respond};
+
+/// From so many Things on a search leaves the async threads.
+const BLOCKING_THINGS: usize = 1_000;
+/// The longest filter in bytes.
+const FILTER_BYTES_MAX: usize = 16 * 1024;
+/// The most paths to sort by.
+const SORT_KEYS_MAX: usize = 4;
+/// The most paths that make groups.
+const GROUP_PATHS_MAX: usize = 4;
+/// The most paths to aggregate.
+const FIGURE_PATHS_MAX: usize = 16;
+
+/// What a page is asked for with, checked.
+pub(crate) struct PageRequest {
+    pub(crate) filter: Option<Filter>,
+    pub(crate) sort: Vec<SortKey>,
+    pub(crate) fields: Option<Fields>,
+    pub(crate) limit: usize,
+    pub(crate) cursor: Option<String>,
+    pub(crate) with_metadata: bool,
+}
+
+/// Matching Things, page by page.
+#[utoipa::path(post, path = "/api/v1/query", tag = "query", request_body = Query,
+    responses(
+        (status = 200, description = "A page; with `aggregate` the groups instead", body = ThingPage),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn query(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    let params = Params::parse(raw.as_deref(), &["metadata", "min-offset"])?;
+    let query: Query = body::read_json(&headers, content, &app.ports.settings).await?;
+    crate::min_offset::wait(&app, &headers, &params).await?;
+    if let Some(aggregate) = query.aggregate {
+        let asked =
+            AggregateQuery { filter: query.filter, group_by: aggregate.group_by, paths: aggregate.paths };
+        return groups(&app, asked).await;
+    }
+    let request = PageRequest {
+        filter: query.filter.as_ref().map(filter_of).transpose()?.flatten(),
+        sort: sort_of(query.sort.as_deref().unwrap_or_default())?,
+        fields: query.fields.as_deref().map(Fields::parse).transpose()?,
+        limit: page::limit(query.limit.map(u64::from))?,
+        cursor: query.cursor,
+        with_metadata: params.flag("metadata")?,
+    };
+    find(&app, &caller, request).await
+}
+
+/// How many Things match.
+#[utoipa::path(post, path = "/api/v1/query/count", tag = "query", request_body = CountQuery,
+    responses(
+        (status = 200, description = "The number", body = Count),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn count(
+    State(app): State<App>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    let query: CountQuery = body::read_json(&headers, content, &app.ports.settings).await?;
+    counted(&app, query.filter.as_ref().map(filter_of).transpose()?.flatten()).await
+}
+
+/// Figures over matching Things: count, min, max, avg, sum of numbers, by group.
+#[utoipa::path(post, path = "/api/v1/query/aggregate", tag = "query", request_body = AggregateQuery,
+    responses(
+        (status = 200, description = "The groups", body = Groups),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn aggregate(
+    State(app): State<App>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    let asked: AggregateQuery = body::read_json(&headers, content, &app.ports.settings).await?;
+    groups(&app, asked).await
+}
+
+/// Answers the number of matching Things.
+pub(crate) async fn counted(app: &App, filter: Option<Filter>) -> Result<Response, ApiError> {
+    let count = on_engine(app, move |engine| engine.count(filter.as_ref())).await?;
+    Ok(respond::json(StatusCode::OK, &Count { count: count as u64 }))
+}
+
+/// Answers a page.
+pub(crate) async fn find(app: &App, caller: &Caller, request: PageRequest) -> Result<Response, ApiError> {
+    let filter_text = request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
+    let sort_text: String = request
+        .sort
+        .iter()
+        .map(|key| format!("{}{},", if key.descending { '-' } else { '+' }, key.path))
+        .collect();
+    let principal = caller.principal.clone();
+    let key = app.ports.settings.cursor_key;
+    let answer = on_engine(app, move |engine| -> Result<(Vec<u8>, u64), ApiError> {
+        let question = ["things", filter_text.as_str(), sort_text.as_str(), &*principal];
+        let after = match &request.cursor {
+            Some(text) => Some(position_from(&cursor::open(&key, &question, text)?)?),
+            None => None,
+        };
+        let query =
+            egiz_twin::Query { filter: request.filter, sort: request.sort, after, limit: request.limit };
+        let page = engine.search(&query).map_err(|error| ApiError::from(&error))?;
+        let shown = Shown::of(request.fields.as_ref());
+        let mut out = Vec::with_capacity(256 + page.slots.len() * 1024);
+        out.extend_from_slice(b"{\"items\":[");
+        let mut separator = false;
+        for slot in &page.slots {
+            let Some(thing) = engine.thing_at(*slot) else { continue };
+            if std::mem::replace(&mut separator, true) {
+                out.push(b',');
+            }
+            present::thing(&mut out, &thing, &shown, request.with_metadata);
+        }
+        out.push(b']');
+        if let Some(next) = &page.next {
+            out.extend_from_slice(b",\"cursor\":");
+            present::string(&mut out, &cursor::seal(&key, &question, &position_bytes(next)));
+        }
+        out.push(b'}');
+        Ok((out, engine.next_offset()))
+    })
+    .await??;
+    let mut response = respond::json_bytes(StatusCode::OK, answer.0);
+    crate::min_offset::show(&mut response, answer.1);
+    Ok(response)
+}
+
+async fn groups(app: &App, asked: AggregateQuery) -> Result<Response, ApiError> {
+    let too_many = |name: &str, limit: usize| -> ApiError {
+        Problem::new(Code::InvalidValue, format!("`{name}` has more than {limit} paths"))
+            .at(format!("/{name}"), format!("at most {limit}"))
+            .limit(limit as u64)
+            .into()
+    };
+    if asked.group_by.len() > GROUP_PATHS_MAX {
+        return Err(too_many("groupBy", GROUP_PATHS_MAX));
+    }
+    if asked.paths.len() > FIGURE_PATHS_MAX {
+        return Err(too_many("paths", FIGURE_PATHS_MAX));
+    }
+    let query = egiz_twin::AggregateQuery {
+        filter: asked.filter.as_ref().map(filter_of).transpose()?.flatten(),
+        group_by: asked.group_by.clone(),
+        paths: asked.paths.clone(),
+    };
+    let found = on_engine(app, move |engine| engine.aggregate(&query)).await?;
+    let found = found.map_err(|error| ApiError::from(&error))?;
+    let groups = found
+        .into_iter()
+        .map(|group| Group {
+            key: asked
+                .group_by
+                .iter()
+                .cloned()
+                .zip(group.key.iter().map(egiz_model::Value::to_json))
+                .collect(),
+            things: group.things as u64,
+            values: asked
+                .paths
+                .iter()
+                .zip(&group.values)
+                .map(|(path, figures)| Figures {
+                    path: path.clone(),
+                    count: figures.count as u64,
+                    min: figures.min,
+                    max: figures.max,
+                    avg: figures.avg,
+                    sum: figures.sum,
+                })
+                .collect(),
+        })
+        .collect();
+    Ok(respond::json(StatusCode::OK, &Groups { groups }))
+}
+
+/// Runs a computation over the engine: here while it is small, else on a blocking thread.
+pub(crate) async fn on_engine<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Engine) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let engine = app.ports.engine.clone();
+    if engine.read().len() < BLOCKING_THINGS {
+        return Ok(work(&engine.read()));
+    }
+    tokio::task::spawn_blocking(move || work(&engine.read()))
+        .await
+        .map_err(|_| ApiError::new(Code::Internal, "the server failed; its log has more under this traceId"))
+}
+
+/// A filter from a URL: RQL, or the simple form where it begins with `{`.
+///
+/// # Errors
+/// `malformed-filter`.
+pub(crate) fn filter_from_text(text: &str) -> Result<Option<Filter>, ApiError> {
+    let text = text.trim();
+    check_length(text)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.starts_with('{') {
+        let value: Value = serde_json::from_str(text).map_err(|error| {
+            ApiError::new(Code::MalformedFilter, format!("the filter is not JSON: {error}"))
+        })?;
+        return filter_of(&value);
+    }
+    Filter::parse(text).map(Some).map_err(|error| ApiError::from(&error))
+}
+
+/// A filter from a body: a text is RQL, an object the simple form; null and `{}` match all.
+///
+/// # Errors
+/// `malformed-filter`.
+pub(crate) fn filter_of(value: &Value) -> Result<Option<Filter>, ApiError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => {
+            check_length(text)?;
+            if text.trim().is_empty() {
+                Ok(None)
+            } else {
+                Filter::parse(text).map(Some).map_err(|error| ApiError::from(&error))
+            }
+        }
+        Value::Object(members) if members.is_empty() => Ok(None),
+        Value::Object(_) => Filter::from_simple(value).map(Some).map_err(|error| ApiError::from(&error)),
+        _ => Err(ApiError::new(
+            Code::MalformedFilter,
+            "the filter must be an RQL text or an object of names and values",
+        )),
+    }
+}
+
+fn check_length(text: &str) -> Result<(), ApiError> {
+    if text.len() <= FILTER_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Problem::new(Code::MalformedFilter, format!("the filter is longer than {FILTER_BYTES_MAX} bytes"))
+        .limit(FILTER_BYTES_MAX as u64)
+        .into())
+}
+
+/// Sort keys from `-attributes/line,+thingId`; a `+` that the URL made a space counts as one, and so does no sign.
+///
+/// # Errors
+/// `invalid-parameter`.
+pub(crate) fn sort_of(text: &str) -> Result<Vec<SortKey>, ApiError> {
+    let mut keys = Vec::new();
+    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+        let (descending, path) = match part.strip_prefix('-') {
+            Some(path) => (true, path),
+            None => (false, part.trim_start_matches(['+', ' '])),
+        };
+        let path = path.trim().trim_start_matches('/');
+        if path.is_empty() {
+            return Err(crate::params::refused("sort", "a path is missing"));
+        }
+        keys.push(SortKey { path: path.to_owned(), descending });
+    }
+    if keys.len() > SORT_KEYS_MAX {
+        return Err(crate::params::refused("sort", "at most 4 paths"));
+    }
+    Ok(keys)
+}
+
+fn position_bytes(_: &egiz_twin::Position) -> Vec<u8> {
+    Vec::new()
+}
+fn position_from(_: &[u8]) -> Result<egiz_twin::Position, ApiError> {
+    Ok(egiz_twin::Position)
+}

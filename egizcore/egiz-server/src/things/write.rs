@@ -1,0 +1,443 @@
+//! Writes of Things: create, put, patch, delete, of the whole or of any part.
+//!
+//! What a client sends is checked for form here; whether it applies (preconditions, rules, limits) is decided by the
+//! engine when the record gets there, and answered afterwards.
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{HeaderName, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::Response;
+use egiz_api::{Code, Problem, Thing};
+use egiz_model::record::{Body as RecordBody, Preconditions, ThingWrite, WriteOperation};
+use egiz_twin::{Outcome, WriteOutcome};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::conditional;
+use crate::error::{ApiError, of_refusal};
+use crate::fields::Shown;
+use crate::params::{self, Params};
+use crate::ports::Applied;
+use crate::target::{self, Target};
+use crate::{body, present, respond, submit};
+
+/// The media types that `PATCH` takes.
+pub(crate) const ACCEPT_PATCH: &str =
+    "application/merge-patch+json, application/json-patch+json, application/json";
+
+const KNOWN: [&str; 2] = ["condition", "if-equal"];
+
+/// Creates a Thing; the id comes with it.
+#[utoipa::path(post, path = "/api/v1/things", tag = "things", request_body = Thing,
+    params(("Prefer" = Option<String>, Header, description = "`return=minimal` leaves the body out")),
+    responses(
+        (status = 201, description = "The Thing", body = Thing, headers(
+            ("Location" = String, description = "Where it is"), ("ETag" = String, description = "`\"rev:1\"`"),
+            ("egiz-revision" = u64, description = "Its revision"),
+            ("egiz-offset" = u64, description = "The offset of the write"))),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    body::want_json(&headers)?;
+    let settings = &app.ports.settings;
+    let content = body::read(&headers, content, settings).await?;
+    body::json::check(&content, settings.json_depth_max)?;
+    let thing = id_in(&content, &settings.sites)?;
+    let asked = Asked::of(raw.as_deref(), &headers)?;
+    let target = Target { thing, pointer: String::new() };
+    write(&app, &caller, &target, WriteOperation::Create, &content, &asked).await
+}
+
+/// Creates or replaces a Thing.
+#[utoipa::path(put, path = "/api/v1/things/{thingId}", tag = "things", request_body = Thing,
+    params(
+        ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
+        ("If-Match" = Option<String>, Header, description = "The state that is to be replaced; `*` updates only"),
+        ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
+        ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
+        ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+    ),
+    responses(
+        (status = 201, description = "Created", body = Thing),
+        (status = 200, description = "Replaced, with `Prefer: return=representation`", body = Thing),
+        (status = 204, description = "Replaced, or it was so already"),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn put_thing(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    put(&app, &caller, raw.as_deref(), &uri, &headers, content).await
+}
+
+/// Creates or replaces any part of a Thing.
+#[utoipa::path(put, path = "/api/v1/things/{thingId}/{path}", tag = "things", request_body = Object,
+    params(
+        ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
+        ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
+        ("If-Match" = Option<String>, Header, description = "The state that is to be replaced; `*` updates only"),
+        ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
+        ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
+        ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+    ),
+    responses(
+        (status = 201, description = "Created", body = Object),
+        (status = 200, description = "Replaced, with `Prefer: return=representation`", body = Object),
+        (status = 204, description = "Replaced, or it was so already"),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn put_part(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    put(&app, &caller, raw.as_deref(), &uri, &headers, content).await
+}
+
+async fn put(
+    app: &App,
+    caller: &Caller,
+    raw: Option<&str>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    let settings = &app.ports.settings;
+    let target = Target::of(uri.path(), &settings.sites)?;
+    body::want_json(headers)?;
+    let asked = Asked::of(raw, headers)?;
+    let content = body::read(headers, content, settings).await?;
+    body::json::check(&content, settings.json_depth_max)?;
+    write(app, caller, &target, WriteOperation::Put, &content, &asked).await
+}
+
+/// Changes a Thing by a merge patch (RFC 7396; creates it where it is missing) or a JSON patch (RFC 6902).
+#[utoipa::path(patch, path = "/api/v1/things/{thingId}", tag = "things",
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    params(
+        ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
+        ("If-Match" = Option<String>, Header, description = "The state that is to be changed; `*` updates only"),
+        ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
+        ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
+        ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+    ),
+    responses(
+        (status = 201, description = "Created", body = Thing),
+        (status = 200, description = "Changed, with `Prefer: return=representation`", body = Thing),
+        (status = 204, description = "Changed, or it was so already"),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn patch_thing(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    patch(&app, &caller, raw.as_deref(), &uri, &headers, content).await
+}
+
+/// Changes any part of a Thing by a merge patch or a JSON patch; pointers in it are relative to the part.
+#[utoipa::path(patch, path = "/api/v1/things/{thingId}/{path}", tag = "things",
+    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    params(
+        ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
+        ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
+        ("If-Match" = Option<String>, Header, description = "The state that is to be changed; `*` updates only"),
+        ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
+        ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
+        ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+    ),
+    responses(
+        (status = 201, description = "Created", body = Object),
+        (status = 200, description = "Changed, with `Prefer: return=representation`", body = Object),
+        (status = 204, description = "Changed, or it was so already"),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn patch_part(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    patch(&app, &caller, raw.as_deref(), &uri, &headers, content).await
+}
+
+async fn patch(
+    app: &App,
+    caller: &Caller,
+    raw: Option<&str>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    content: Body,
+) -> Result<Response, ApiError> {
+    let settings = &app.ports.settings;
+    let target = Target::of(uri.path(), &settings.sites)?;
+    let operation = match body::media_type(headers).as_deref() {
+        None | Some("application/merge-patch+json" | "application/json") => WriteOperation::Merge,
+        Some("application/json-patch+json") => WriteOperation::Patch,
+        Some(other) => return Err(body::unsupported(other, ACCEPT_PATCH)),
+    };
+    let asked = Asked::of(raw, headers)?;
+    let content = body::read(headers, content, settings).await?;
+    body::json::check(&content, settings.json_depth_max)?;
+    write(app, caller, &target, operation, &content, &asked).await
+}
+
+/// Deletes a Thing.
+#[utoipa::path(delete, path = "/api/v1/things/{thingId}", tag = "things",
+    params(
+        ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
+        ("If-Match" = Option<String>, Header, description = "The state that is to be deleted"),
+    ),
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn delete_thing(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    delete(&app, &caller, raw.as_deref(), &uri, &headers).await
+}
+
+/// Deletes any part of a Thing.
+#[utoipa::path(delete, path = "/api/v1/things/{thingId}/{path}", tag = "things",
+    params(
+        ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
+        ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
+        ("If-Match" = Option<String>, Header, description = "The state that is to be deleted"),
+    ),
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn delete_part(
+    State(app): State<App>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    delete(&app, &caller, raw.as_deref(), &uri, &headers).await
+}
+
+async fn delete(
+    app: &App,
+    caller: &Caller,
+    raw: Option<&str>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let target = Target::of(uri.path(), &app.ports.settings.sites)?;
+    let asked = Asked::of(raw, headers)?;
+    write(app, caller, &target, WriteOperation::Delete, b"", &asked).await
+}
+
+/// What a write's headers and parameters ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    if_match: String,
+    if_none_match: String,
+    condition: String,
+    refuse_unchanged: bool,
+    representation: Option<bool>,
+}
+
+impl Asked {
+    /// Reads them; tags and options are checked, the condition is left to the engine.
+    ///
+    /// # Errors
+    /// `malformed-entity-tag`, `invalid-parameter`.
+    fn of(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let params = Params::parse(raw, &KNOWN)?;
+        let (if_match, if_none_match) = conditional::preconditions(headers)?;
+        let either = |name: &str| -> Result<Option<String>, ApiError> {
+            match headers.get(name) {
+                Some(value) => match std::str::from_utf8(value.as_bytes()) {
+                    Ok(text) => Ok(Some(text.to_owned())),
+                    Err(_) => Err(params::refused(name, "it is not UTF-8")),
+                },
+                None => Ok(params.get(name).map(str::to_owned)),
+            }
+        };
+        let refuse_unchanged = match either("if-equal")?.as_deref() {
+            None | Some("update" | "skip-minimizing-merge") => false,
+            Some("skip") => true,
+            Some(_) => {
+                return Err(params::refused("if-equal", "it must be update, skip or skip-minimizing-merge"));
+            }
+        };
+        Ok(Self {
+            if_match,
+            if_none_match,
+            condition: either("condition")?.unwrap_or_default(),
+            refuse_unchanged,
+            representation: preference(headers),
+        })
+    }
+}
+
+/// `Prefer: return=…` (RFC 7240): whether the answer is to show what was written.
+fn preference(headers: &HeaderMap) -> Option<bool> {
+    headers
+        .get_all(HeaderName::from_static("prefer"))
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split([',', ';']))
+        .find_map(|preference| match preference.trim().to_ascii_lowercase().as_str() {
+            "return=representation" => Some(true),
+            "return=minimal" => Some(false),
+            _ => None,
+        })
+}
+
+/// The id in a Thing's JSON, completed and checked.
+///
+/// # Errors
+/// `invalid-value` where it is missing, `invalid-thing-id`.
+pub(crate) fn id_in(content: &[u8], sites: &[String]) -> Result<String, ApiError> {
+    #[derive(Deserialize)]
+    struct Identified {
+        #[serde(rename = "thingId")]
+        thing_id: Option<String>,
+    }
+    let missing = || -> ApiError {
+        Problem::new(Code::InvalidValue, "the Thing has no `thingId`")
+            .at("/thingId", "a text such as factory:oven-001 is needed")
+            .into()
+    };
+    let identified: Identified = serde_json::from_slice(content).map_err(|_| missing())?;
+    target::thing_id(&identified.thing_id.ok_or_else(missing)?, sites)
+}
+
+/// Submits one write and answers what came of it.
+async fn write(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    operation: WriteOperation,
+    content: &[u8],
+    asked: &Asked,
+) -> Result<Response, ApiError> {
+    let existed = operation == WriteOperation::Delete
+        || app
+            .ports
+            .engine
+            .read()
+            .thing(&target.thing)
+            .is_some_and(|thing| thing.etag(&target.pointer).is_some());
+    let write = ThingWrite {
+        thing: &target.thing,
+        operation,
+        path: &target.pointer,
+        content,
+        preconditions: Preconditions {
+            if_match: &asked.if_match,
+            if_none_match: &asked.if_none_match,
+            condition: &asked.condition,
+        },
+    };
+    let record = submit::record(app, caller, RecordBody::ThingWrite(write));
+    let applied = submit::one(app, record).await?;
+    answer(app, target, asked, existed, applied)
+}
+
+/// Turns the outcome of a write into an answer.
+fn answer(
+    app: &App,
+    target: &Target,
+    asked: &Asked,
+    existed: bool,
+    applied: Applied,
+) -> Result<Response, ApiError> {
+    let Outcome::Write(outcome) = applied.outcome else {
+        tracing::error!(outcome = ?applied.outcome, "a write had the outcome of something else");
+        return Err(ApiError::new(Code::Internal, "the server failed; its log has more under this traceId"));
+    };
+    let unchanged = matches!(outcome, WriteOutcome::Unchanged { .. });
+    let (revision, created) = match outcome {
+        WriteOutcome::Refused(refusal) => return Err(of_refusal(refusal, &target.thing)),
+        WriteOutcome::Unchanged { revision } if asked.refuse_unchanged => {
+            return Err(Problem::new(Code::Unchanged, "the state is as the write would make it")
+                .revision(Some(revision))
+                .into());
+        }
+        WriteOutcome::Deleted { revision } => {
+            let mut response = respond::empty(StatusCode::NO_CONTENT);
+            respond::set_number(&mut response, respond::REVISION, revision);
+            respond::set_number(&mut response, respond::OFFSET, applied.offset);
+            return Ok(response);
+        }
+        WriteOutcome::Created { revision } => (revision, true),
+        WriteOutcome::Changed { revision } => (revision, !existed),
+        WriteOutcome::Unchanged { revision } => (revision, false),
+    };
+    let representation = asked.representation.unwrap_or(created);
+    let (body, etag) = {
+        let engine = app.ports.engine.read();
+        let thing = engine.thing(&target.thing);
+        let etag = thing.as_ref().and_then(|thing| thing.etag(&target.pointer));
+        let mut body = Vec::new();
+        if let Some(thing) = thing.filter(|_| representation) {
+            present::part(&mut body, &thing, &target.pointer, &Shown::Everything, false);
+        }
+        (body, etag)
+    };
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = match (body.is_empty(), created) {
+        (false, _) => respond::json_bytes(status, body),
+        (true, true) => respond::empty(StatusCode::CREATED),
+        (true, false) => respond::empty(StatusCode::NO_CONTENT),
+    };
+    if created && let Ok(location) = HeaderValue::from_str(&location(target)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    // A representation goes with the tag of the state that it shows, which may be a later one already; without it the
+    // tag is that of this write.
+    let own = format!("\"rev:{revision}\"");
+    let shows_state = representation || unchanged;
+    respond::set_etag(&mut response, etag.filter(|_| shows_state).as_deref().unwrap_or(&own));
+    respond::set_number(&mut response, respond::REVISION, revision);
+    respond::set_number(&mut response, respond::OFFSET, applied.offset);
+    Ok(response)
+}
+
+/// The URL of what was written, percent-encoded.
+fn location(target: &Target) -> String {
+    const KEPT: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
+    let mut url = format!("{}{}", target::THINGS, percent_encoding::utf8_percent_encode(&target.thing, KEPT));
+    for token in target.pointer.split('/').skip(1) {
+        url.push('/');
+        url.extend(percent_encoding::utf8_percent_encode(token, KEPT));
+    }
+    url
+}
