@@ -1,0 +1,146 @@
+//! Conditional requests: `If-Match`, then `If-None-Match`, by the rules of RFC 9110 sections 8.8 and 13.
+//!
+//! `If-Match` compares strongly, `If-None-Match` weakly; `*` stands for existence. For reads and deletions preconditions
+//! count only where the plain answer would be a success, so something missing is not found rather than mismatched; a
+//! write that may create is judged by them.
+
+use crate::Refusal;
+
+/// What the preconditions of a read come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadCheck {
+    /// Answer.
+    Proceed,
+    /// 304: the reader has it already.
+    NotModified,
+    /// 412: it is not what the reader expects.
+    PreconditionFailed,
+    /// 400: a header holds no entity tag.
+    Malformed {
+        /// Which header.
+        header: &'static str,
+        /// What it holds.
+        value: String,
+    },
+}
+
+/// Judges a read of something that exists with the entity tag `current`. Empty texts are absent headers.
+#[must_use]
+pub fn evaluate_read(if_match: &str, if_none_match: &str, current: &str) -> ReadCheck {
+    match (holds_match(if_match, Some(current)), holds_none_match(if_none_match, Some(current))) {
+        (Err(value), _) => ReadCheck::Malformed { header: "If-Match", value },
+        (_, Err(value)) => ReadCheck::Malformed { header: "If-None-Match", value },
+        (Ok(false), _) => ReadCheck::PreconditionFailed,
+        (_, Ok(false)) => ReadCheck::NotModified,
+        _ => ReadCheck::Proceed,
+    }
+}
+
+/// Judges a write of what has the entity tag `current`, or does not exist.
+pub(crate) fn evaluate_write(if_match: &str, if_none_match: &str, current: Option<&str>) -> Result<(), Refusal> {
+    let malformed = |header| move |value| Refusal::MalformedEntityTag { header, value };
+    let matches = holds_match(if_match, current).map_err(malformed("If-Match"))?;
+    let none_matches = holds_none_match(if_none_match, current).map_err(malformed("If-None-Match"))?;
+    let current = current.map(str::to_owned);
+    if !matches {
+        Err(Refusal::IfMatch { current })
+    } else if !none_matches {
+        Err(Refusal::IfNoneMatch { current })
+    } else {
+        Ok(())
+    }
+}
+
+fn holds_match(header: &str, current: Option<&str>) -> Result<bool, String> {
+    if header.is_empty() {
+        return Ok(true);
+    }
+    if header.trim() == "*" {
+        return Ok(current.is_some());
+    }
+    let tags = entity_tags(header)?;
+    Ok(tags.iter().any(|tag| !tag.weak && Some(tag.quoted) == current))
+}
+
+fn holds_none_match(header: &str, current: Option<&str>) -> Result<bool, String> {
+    if header.is_empty() {
+        return Ok(true);
+    }
+    if header.trim() == "*" {
+        return Ok(current.is_none());
+    }
+    let tags = entity_tags(header)?;
+    Ok(!tags.iter().any(|tag| Some(tag.quoted) == current))
+}
+
+struct EntityTag<'a> {
+    weak: bool,
+    /// With its quotes.
+    quoted: &'a str,
+}
+
+/// Reads a list of entity tags; commas inside the quotes belong to the tag.
+fn entity_tags(header: &str) -> Result<Vec<EntityTag<'_>>, String> {
+    let malformed = || header.chars().take(100).collect::<String>();
+    let mut tags = Vec::new();
+    let mut rest = header.trim();
+    loop {
+        let (weak, tag) = rest.strip_prefix("W/").map_or((false, rest), |tag| (true, tag));
+        let body = tag.strip_prefix('"').ok_or_else(malformed)?;
+        let length = body.find('"').ok_or_else(malformed)?;
+        if body[..length].chars().any(|character| character.is_control() || character == ' ') {
+            return Err(malformed());
+        }
+        tags.push(EntityTag { weak, quoted: &tag[..length + 2] });
+        rest = body[length + 1..].trim_start();
+        if rest.is_empty() {
+            return Ok(tags);
+        }
+        rest = rest.strip_prefix(',').ok_or_else(malformed)?.trim_start();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CURRENT: &str = "\"rev:7\"";
+
+    #[test]
+    fn a_read_is_judged_as_the_standard_says() {
+        let check = |if_match, if_none_match, expected| {
+            assert_eq!(evaluate_read(if_match, if_none_match, CURRENT), expected, "{if_match} / {if_none_match}");
+        };
+        check("", "", ReadCheck::Proceed);
+        check("\"rev:7\"", "", ReadCheck::Proceed);
+        check("*", "", ReadCheck::Proceed);
+        check("\"rev:6\", \"rev:7\"", "", ReadCheck::Proceed);
+        check("\"rev:6\"", "", ReadCheck::PreconditionFailed);
+        check("W/\"rev:7\"", "", ReadCheck::PreconditionFailed);
+        check("", "\"rev:7\"", ReadCheck::NotModified);
+        check("", "W/\"rev:7\"", ReadCheck::NotModified);
+        check("", "\"a,b\" , \"rev:7\"", ReadCheck::NotModified);
+        check("", "*", ReadCheck::NotModified);
+        check("", "\"rev:6\"", ReadCheck::Proceed);
+        check("\"rev:6\"", "\"rev:7\"", ReadCheck::PreconditionFailed);
+        check("\"rev:7\"", "\"rev:7\"", ReadCheck::NotModified);
+    }
+
+    #[test]
+    fn a_malformed_tag_is_named() {
+        for header in ["rev:7", "\"rev:7", "\"a\" \"b\"", "\"a\",", "\"a b\"", "W/x", ",", "\"\u{7}\""] {
+            let check = evaluate_read(header, "", CURRENT);
+            assert_eq!(check, ReadCheck::Malformed { header: "If-Match", value: header.to_owned() });
+        }
+    }
+
+    #[test]
+    fn a_write_is_judged_by_existence_too() {
+        let current = || Some(CURRENT.to_owned());
+        assert_eq!(evaluate_write("*", "", Some(CURRENT)), Ok(()));
+        assert_eq!(evaluate_write("*", "", None), Err(Refusal::IfMatch { current: None }));
+        assert_eq!(evaluate_write("", "*", None), Ok(()));
+        assert_eq!(evaluate_write("", "*", Some(CURRENT)), Err(Refusal::IfNoneMatch { current: current() }));
+        assert_eq!(evaluate_write("\"rev:6\"", "", Some(CURRENT)), Err(Refusal::IfMatch { current: current() }));
+    }
+}

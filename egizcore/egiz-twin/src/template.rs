@@ -1,0 +1,68 @@
+//! What the engine reads of a template: units, physical ranges, and how long a Thing may be silent.
+//!
+//! A template is JSON that people edit. Members that the engine does not know are kept for readers and otherwise ignored;
+//! one that is malformed where the engine reads it gives no rule there, since a record, once in the journal, is applied.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::names::{Names, Symbol};
+
+/// A template in force, or the empty place of one that was withdrawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    pub(crate) definition: Arc<str>,
+    /// Empty when withdrawn.
+    pub(crate) json: Box<str>,
+    pub(crate) stale_after_micros: Option<i64>,
+    rules: HashMap<(Symbol, Symbol), Rule, FxBuildHasher>,
+}
+
+/// What it says of one property.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) unit: Option<Arc<str>>,
+    min: f64,
+    max: f64,
+}
+
+impl Rule {
+    /// Whether a number lies outside what is physically possible.
+    pub(crate) fn excludes(&self, number: f64) -> bool {
+        number < self.min || number > self.max
+    }
+}
+
+impl Template {
+    pub(crate) fn read(definition: &str, json: &str, names: &mut Names, names_max: usize) -> Self {
+        let parsed: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        let mut rules = HashMap::with_hasher(FxBuildHasher);
+        let features = parsed.get("features").and_then(serde_json::Value::as_object);
+        for (feature, properties) in features.into_iter().flatten() {
+            for (property, rule) in properties.as_object().into_iter().flatten() {
+                let names = (names.intern(feature, names_max), names.intern(property, names_max));
+                let (Some(feature), Some(property)) = names else { continue };
+                let number = |key: &str| rule.get(key).and_then(serde_json::Value::as_f64);
+                let rule = Rule {
+                    unit: rule.get("unit").and_then(serde_json::Value::as_str).map(Arc::from),
+                    min: number("min").unwrap_or(f64::NEG_INFINITY),
+                    max: number("max").unwrap_or(f64::INFINITY),
+                };
+                rules.insert((feature, property), rule);
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "`as` holds the number within the range of i64")]
+        let stale_after_micros = parsed
+            .get("stale_after_s")
+            .and_then(serde_json::Value::as_f64)
+            .filter(|seconds| *seconds > 0.0)
+            .map(|seconds| (seconds * 1e6) as i64);
+        Self { definition: definition.into(), json: json.into(), stale_after_micros, rules }
+    }
+
+    pub(crate) fn rule(&self, feature: Symbol, property: Symbol) -> Option<&Rule> {
+        self.rules.get(&(feature, property))
+    }
+}
