@@ -54,11 +54,18 @@ pub(crate) struct Heard {
 }
 
 impl DiscoveredDevices {
-    pub(crate) fn hear(&mut self, telemetry: &Telemetry<'_>, now: Timestamp, principal: &str, max: usize) -> Heard {
+    pub(crate) fn hear(
+        &mut self,
+        telemetry: &Telemetry<'_>,
+        now: Timestamp,
+        principal: &str,
+        max: usize,
+    ) -> Heard {
         let turn = self.next_turn;
         self.next_turn += 1;
         let samples = telemetry.encoded_features();
-        let samples: Box<[u8]> = if samples.len() <= KEPT_BYTES_MAX { samples.into() } else { Box::default() };
+        let samples: Box<[u8]> =
+            if samples.len() <= KEPT_BYTES_MAX { samples.into() } else { Box::default() };
         if let Some(device) = self.by_id.get_mut(telemetry.thing) {
             device.last_heard = now;
             device.messages += 1;

@@ -54,7 +54,8 @@ pub(crate) fn step<'a>(value: &'a Value, segment: &str) -> Option<&'a Value> {
 
 /// An index as RFC 6901 writes it: no sign, no leading zero.
 pub(crate) fn array_index(segment: &str) -> Option<usize> {
-    let canonical = segment == "0" || (!segment.starts_with('0') && segment.bytes().all(|byte| byte.is_ascii_digit()));
+    let canonical =
+        segment == "0" || (!segment.starts_with('0') && segment.bytes().all(|byte| byte.is_ascii_digit()));
     if canonical { segment.parse().ok() } else { None }
 }
 
@@ -81,13 +82,18 @@ pub(crate) fn check(thing: &str, document: Json) -> Result<Checked, Refusal> {
     for (name, value) in object("", document)? {
         match name.as_str() {
             "thingId" if value == thing => {}
-            "thingId" => return Err(invalid("/thingId", format!("it is {value}, yet the Thing is \"{thing}\""))),
+            "thingId" => {
+                return Err(invalid("/thingId", format!("it is {value}, yet the Thing is \"{thing}\"")));
+            }
             "definition" => {
                 checked.definition = match value {
                     Json::Null => None,
                     Json::String(definition) if (1..=256).contains(&definition.len()) => Some(definition),
                     other => {
-                        return Err(invalid("/definition", format!("{} is no text of 1 to 256 bytes", shown(&other))));
+                        return Err(invalid(
+                            "/definition",
+                            format!("{} is no text of 1 to 256 bytes", shown(&other)),
+                        ));
                     }
                 }
             }
@@ -104,7 +110,8 @@ pub(crate) fn check(thing: &str, document: Json) -> Result<Checked, Refusal> {
                 let pointer = format!("/{}", escaped(&name));
                 return Err(invalid(
                     &pointer,
-                    "it is not a member of a Thing; allowed are thingId, definition, attributes and features".into(),
+                    "it is not a member of a Thing; allowed are thingId, definition, attributes and features"
+                        .into(),
                 ));
             }
         }
@@ -195,7 +202,11 @@ pub(crate) fn put(document: &mut Json, segments: &[String], value: Json) -> Resu
     }
 }
 
-fn enter<'a>(place: &'a mut Json, segment: &str, pointer: impl Fn() -> String) -> Result<&'a mut Json, Refusal> {
+fn enter<'a>(
+    place: &'a mut Json,
+    segment: &str,
+    pointer: impl Fn() -> String,
+) -> Result<&'a mut Json, Refusal> {
     match place {
         Json::Object(members) => {
             let next = members.entry(segment).or_insert_with(|| Json::Object(Map::new()));

@@ -80,7 +80,9 @@ impl Engine {
         self.counters.records += 1;
         let context = Context { offset, header: record.header };
         match &record.body {
-            Body::Telemetry(telemetry) => Outcome::Telemetry(self.apply_telemetry(context, telemetry, changes)),
+            Body::Telemetry(telemetry) => {
+                Outcome::Telemetry(self.apply_telemetry(context, telemetry, changes))
+            }
             Body::ThingWrite(write) => {
                 let outcome = match self.apply_write(context, write, changes) {
                     Ok(outcome) => outcome,
@@ -215,7 +217,8 @@ impl Engine {
     }
 
     pub(crate) fn slot_of(&self, id: &str) -> Option<u32> {
-        let is_it = |slot: &u32| self.things[*slot as usize].as_ref().is_some_and(|thing| thing.id.as_str() == id);
+        let is_it =
+            |slot: &u32| self.things[*slot as usize].as_ref().is_some_and(|thing| thing.id.as_str() == id);
         self.by_id.find(hash(id), is_it).copied()
     }
 
@@ -267,7 +270,9 @@ impl Engine {
     }
 
     fn stale_after(&self, thing: &Thing) -> Option<i64> {
-        self.template_of(thing).and_then(|template| template.stale_after_micros).or(self.limits.stale_after_micros)
+        self.template_of(thing)
+            .and_then(|template| template.stale_after_micros)
+            .or(self.limits.stale_after_micros)
     }
 
     fn apply_presence(&mut self, context: Context<'_>, id: &str, online: bool, changes: &mut Vec<Change>) {
@@ -296,7 +301,8 @@ impl Engine {
         while let Some(slot) = self.deadlines.take_due(now) {
             let Some(thing) = self.things.get(slot as usize).and_then(Option::as_deref) else { continue };
             let patience = self.stale_after(thing);
-            let (Connection::Live, Some(last_seen), Some(patience)) = (thing.connection, thing.last_seen, patience)
+            let (Connection::Live, Some(last_seen), Some(patience)) =
+                (thing.connection, thing.last_seen, patience)
             else {
                 continue;
             };
@@ -315,7 +321,13 @@ impl Engine {
         }
     }
 
-    fn apply_template(&mut self, context: Context<'_>, definition: &str, json: &str, changes: &mut Vec<Change>) {
+    fn apply_template(
+        &mut self,
+        context: Context<'_>,
+        definition: &str,
+        json: &str,
+        changes: &mut Vec<Change>,
+    ) {
         let template = Template::read(definition, json, &mut self.names, self.limits.names_max);
         let definition = Arc::clone(&template.definition);
         let index = match self.template_index.get(&definition) {

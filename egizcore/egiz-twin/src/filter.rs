@@ -78,7 +78,9 @@ impl Filter {
     /// Names the member and what is allowed.
     pub fn from_simple(json: &serde_json::Value) -> Result<Self, FilterError> {
         let wrong = |message: String| FilterError { position: 0, message };
-        let members = json.as_object().ok_or_else(|| wrong(format!("{json} is no object such as {{\"type\":\"oven\"}}")))?;
+        let members = json
+            .as_object()
+            .ok_or_else(|| wrong(format!("{json} is no object such as {{\"type\":\"oven\"}}")))?;
         let mut all = Vec::with_capacity(members.len());
         for (name, wanted) in members {
             let plain = !name.contains('/') && Path::parse(name).is_err();
@@ -159,7 +161,9 @@ impl fmt::Display for Node {
             Self::And(nodes) => list(formatter, "and", nodes),
             Self::Or(nodes) => list(formatter, "or", nodes),
             Self::Not(node) => write!(formatter, "not({node})"),
-            Self::Compare { path, operator, value } => write!(formatter, "{}({path},{value})", operator.name()),
+            Self::Compare { path, operator, value } => {
+                write!(formatter, "{}({path},{value})", operator.name())
+            }
             Self::In { path, values } => {
                 write!(formatter, "in({path}")?;
                 values.iter().try_for_each(|value| write!(formatter, ",{value}"))?;

@@ -115,7 +115,8 @@ impl Engine {
         for _ in 0..reader.varint()? {
             let (definition, json) = (reader.str()?, reader.str()?);
             let template = Template::read(definition, json, &mut engine.names, usize::MAX);
-            let index = u32::try_from(engine.templates.len()).map_err(|_| RestoreError::Contradiction("templates"))?;
+            let index = u32::try_from(engine.templates.len())
+                .map_err(|_| RestoreError::Contradiction("templates"))?;
             engine.template_index.insert(Arc::clone(&template.definition), index);
             engine.templates.push(template);
         }
@@ -226,7 +227,8 @@ fn write_optional(value: Option<&Value>, out: &mut Vec<u8>) {
 }
 
 fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Thing, RestoreError> {
-    let id = ThingId::new(reader.str()?).map_err(|_| RestoreError::Contradiction("a Thing's id breaks the rules"))?;
+    let id = ThingId::new(reader.str()?)
+        .map_err(|_| RestoreError::Contradiction("a Thing's id breaks the rules"))?;
     let revision = reader.varint()?;
     let offset = reader.varint()?;
     let created = moment(reader)?;
@@ -326,5 +328,6 @@ fn moment(reader: &mut ItemReader<'_>) -> Result<Timestamp, RestoreError> {
 
 fn reason(reader: &mut ItemReader<'_>) -> Result<QualityReason, RestoreError> {
     let number = reader.byte()?;
-    Ok(QualityReason::from_u8(number).ok_or(DecodeError::Number { what: "a reason", number: number.into() })?)
+    Ok(QualityReason::from_u8(number)
+        .ok_or(DecodeError::Number { what: "a reason", number: number.into() })?)
 }

@@ -126,11 +126,11 @@ impl Interest {
             }
             Target::Filter(filter) => format!("filter {filter}"),
         };
-        if let Some(group) = self.by_key.get(&key) {
-            if let Some(state) = self.state_mut(*group) {
+        if let Some(group) = self.by_key.get(&key).copied() {
+            if let Some(state) = self.state_mut(group) {
                 state.subscribers += 1;
             }
-            return *group;
+            return group;
         }
         let mentions = match &target {
             Target::Filter(filter) => Mentions::of(filter),
@@ -147,7 +147,9 @@ impl Interest {
             Some(index) => GroupId(index),
             None => {
                 self.groups.push(None);
-                GroupId(u32::try_from(self.groups.len() - 1).expect("subscriptions are bounded far below 2^32"))
+                GroupId(
+                    u32::try_from(self.groups.len() - 1).expect("subscriptions are bounded far below 2^32"),
+                )
             }
         };
         match &state.target {

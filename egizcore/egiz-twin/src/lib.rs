@@ -36,6 +36,8 @@ pub use filter::{Filter, FilterError};
 pub use limits::Limits;
 pub use path::Path;
 pub use precondition::{ReadCheck, evaluate_read};
-pub use query::{Aggregate, AggregateFunction, AggregateQuery, Group, Page, Position, Query, QueryError, SortKey};
+pub use query::{
+    Aggregate, AggregateFunction, AggregateQuery, Group, Page, Position, Query, QueryError, SortKey,
+};
 pub use thing::Connection;
 pub use view::{AttributeRef, FeatureRef, PropertyRef, ThingRef};

@@ -91,7 +91,9 @@ impl Path {
             ("attributes", inner) => Self::Attribute(inner.to_vec()),
             ("features", []) => Self::Feature(None),
             ("features", [feature]) => Self::Feature(named(feature)),
-            ("features", [feature, part, inner @ ..]) if part == "properties" || part == "desiredProperties" => {
+            ("features", [feature, part, inner @ ..])
+                if part == "properties" || part == "desiredProperties" =>
+            {
                 Self::Property {
                     feature: named(feature),
                     inner: inner.to_vec(),
@@ -146,8 +148,18 @@ mod tests {
     #[test]
     fn paths_are_read_and_written_back() {
         for text in [
-            "thingId", "definition", "_revision", "_connection", "attributes", "attributes/type", "attributes/a~1b/c~0d", "features",
-            "features/thermal", "features/thermal/properties/zones/0", "features/*/properties/x", "features/a/desiredProperties/b",
+            "thingId",
+            "definition",
+            "_revision",
+            "_connection",
+            "attributes",
+            "attributes/type",
+            "attributes/a~1b/c~0d",
+            "features",
+            "features/thermal",
+            "features/thermal/properties/zones/0",
+            "features/*/properties/x",
+            "features/a/desiredProperties/b",
             "features/a/properties",
         ] {
             assert_eq!(Path::parse(text).map(|path| path.to_string()), Ok(text.to_owned()));
@@ -157,7 +169,8 @@ mod tests {
 
     #[test]
     fn anything_else_says_what_is_allowed() {
-        for text in ["", "/", "type", "features/a/b", "thingId/x", "attributes//x", "features//properties/x"] {
+        for text in ["", "/", "type", "features/a/b", "thingId/x", "attributes//x", "features//properties/x"]
+        {
             assert!(Path::parse(text).expect_err("no path").contains("allowed are"), "{text}");
         }
         assert!(Path::parse("attributes/a~2").is_err());

@@ -37,7 +37,11 @@ pub fn evaluate_read(if_match: &str, if_none_match: &str, current: &str) -> Read
 }
 
 /// Judges a write of what has the entity tag `current`, or does not exist.
-pub(crate) fn evaluate_write(if_match: &str, if_none_match: &str, current: Option<&str>) -> Result<(), Refusal> {
+pub(crate) fn evaluate_write(
+    if_match: &str,
+    if_none_match: &str,
+    current: Option<&str>,
+) -> Result<(), Refusal> {
     let malformed = |header| move |value| Refusal::MalformedEntityTag { header, value };
     let matches = holds_match(if_match, current).map_err(malformed("If-Match"))?;
     let none_matches = holds_none_match(if_none_match, current).map_err(malformed("If-None-Match"))?;
@@ -109,7 +113,11 @@ mod tests {
     #[test]
     fn a_read_is_judged_as_the_standard_says() {
         let check = |if_match, if_none_match, expected| {
-            assert_eq!(evaluate_read(if_match, if_none_match, CURRENT), expected, "{if_match} / {if_none_match}");
+            assert_eq!(
+                evaluate_read(if_match, if_none_match, CURRENT),
+                expected,
+                "{if_match} / {if_none_match}"
+            );
         };
         check("", "", ReadCheck::Proceed);
         check("\"rev:7\"", "", ReadCheck::Proceed);
@@ -141,6 +149,9 @@ mod tests {
         assert_eq!(evaluate_write("*", "", None), Err(Refusal::IfMatch { current: None }));
         assert_eq!(evaluate_write("", "*", None), Ok(()));
         assert_eq!(evaluate_write("", "*", Some(CURRENT)), Err(Refusal::IfNoneMatch { current: current() }));
-        assert_eq!(evaluate_write("\"rev:6\"", "", Some(CURRENT)), Err(Refusal::IfMatch { current: current() }));
+        assert_eq!(
+            evaluate_write("\"rev:6\"", "", Some(CURRENT)),
+            Err(Refusal::IfMatch { current: current() })
+        );
     }
 }

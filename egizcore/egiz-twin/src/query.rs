@@ -127,12 +127,19 @@ impl Engine {
         }
         let only = query.filter.as_ref().and_then(Filter::single_thing);
         if query.sort.is_empty() {
-            let start = query.after.as_ref().map_or(std::ops::Bound::Unbounded, |after| {
-                std::ops::Bound::Excluded(after.thing.as_str())
-            });
-            let in_order = self.order.range::<str, _>((start, std::ops::Bound::Unbounded)).map(|(_, slot)| *slot);
+            let start = query
+                .after
+                .as_ref()
+                .map_or(std::ops::Bound::Unbounded, |after| std::ops::Bound::Excluded(after.thing.as_str()));
+            let in_order =
+                self.order.range::<str, _>((start, std::ops::Bound::Unbounded)).map(|(_, slot)| *slot);
             let found: Vec<u32> = match only {
-                Some(id) => self.slot_of(id).into_iter().filter(|slot| self.is_after(*slot, query)).filter(|slot| self.thing_at(*slot).is_some_and(|thing| wanted(&thing))).collect(),
+                Some(id) => self
+                    .slot_of(id)
+                    .into_iter()
+                    .filter(|slot| self.is_after(*slot, query))
+                    .filter(|slot| self.thing_at(*slot).is_some_and(|thing| wanted(&thing)))
+                    .collect(),
                 None => in_order
                     .filter(|slot| self.thing_at(*slot).is_some_and(|thing| wanted(&thing)))
                     .take(query.limit.saturating_add(1))
@@ -147,7 +154,8 @@ impl Engine {
             self.things().filter(wanted).map(|thing| (keys_of(thing), thing)).collect();
         if let Some(after) = &query.after {
             found.retain(|(keys, thing)| {
-                compare(&query.sort, keys, thing.id().as_str(), &after.keys, &after.thing) == Ordering::Greater
+                compare(&query.sort, keys, thing.id().as_str(), &after.keys, &after.thing)
+                    == Ordering::Greater
             });
         }
         found.sort_by(|a, b| compare(&query.sort, &a.0, a.1.id().as_str(), &b.0, b.1.id().as_str()));
@@ -204,7 +212,12 @@ impl Engine {
             }
         }
         let figures = |sums: Vec<Sums>| {
-            query.aggregates.iter().zip(sums).map(|(aggregate, sums)| sums.figure(aggregate.function)).collect()
+            query
+                .aggregates
+                .iter()
+                .zip(sums)
+                .map(|(aggregate, sums)| sums.figure(aggregate.function))
+                .collect()
         };
         Ok(groups
             .into_iter()
@@ -246,9 +259,7 @@ fn compare_values(a: Option<&Value>, b: Option<&Value>) -> Ordering {
             let items = a.iter().zip(b).map(|(a, b)| compare_values(Some(a), Some(b)));
             items.fold(Ordering::Equal, Ordering::then).then_with(|| a.len().cmp(&b.len()))
         }
-        (Some(Value::Map(_)), Some(Value::Map(_))) => {
-            a.map(Value::to_string).cmp(&b.map(Value::to_string))
-        }
+        (Some(Value::Map(_)), Some(Value::Map(_))) => a.map(Value::to_string).cmp(&b.map(Value::to_string)),
         _ => match (a.and_then(Value::as_f64), b.and_then(Value::as_f64)) {
             (Some(a), Some(b)) => a.total_cmp(&b),
             _ => rank(a).cmp(&rank(b)),

@@ -46,7 +46,8 @@ impl Engine {
     fn hear_unknown(&mut self, context: Context<'_>, telemetry: &Telemetry<'_>, changes: &mut Vec<Change>) {
         self.counters.messages_unknown += 1;
         let header = context.header;
-        let heard = self.discovered.hear(telemetry, header.received, header.principal, self.limits.discovered_max);
+        let heard =
+            self.discovered.hear(telemetry, header.received, header.principal, self.limits.discovered_max);
         self.counters.discovered_evicted += u64::from(heard.evicted);
         if heard.is_new
             && let Ok(thing) = egiz_model::ThingId::new(telemetry.thing)
@@ -99,7 +100,9 @@ impl Engine {
                 let (quality, reason) = judge(&sample, telemetry.clock, template, feature_name, name);
                 match feature.property_index(name, hint) {
                     Some(index) => match taken.update(&mut feature.properties[index], quality, reason) {
-                        Effect::Changed => changed.push(changed_property(names.text(name), &feature.properties[index])),
+                        Effect::Changed => {
+                            changed.push(changed_property(names.text(name), &feature.properties[index]))
+                        }
                         Effect::Refreshed => {}
                         Effect::Late => outcome.late += 1,
                         Effect::Duplicate => outcome.duplicate += 1,
@@ -119,7 +122,11 @@ impl Engine {
                 feature.properties_revision = revision;
                 thing.features_revision = revision;
                 let feature = Arc::clone(names.text(feature_name));
-                changes_of_features.push(ChangeKind::Feature { feature, properties: changed, removed: false });
+                changes_of_features.push(ChangeKind::Feature {
+                    feature,
+                    properties: changed,
+                    removed: false,
+                });
             }
         }
         thing.offset = context.offset;
@@ -143,7 +150,12 @@ impl Engine {
     }
 
     /// Gives a new Thing what was last heard of its device.
-    pub(crate) fn take_over_discovered(&mut self, slot: u32, context: Context<'_>, changes: &mut Vec<Change>) {
+    pub(crate) fn take_over_discovered(
+        &mut self,
+        slot: u32,
+        context: Context<'_>,
+        changes: &mut Vec<Change>,
+    ) {
         let id = self.thing_mut(slot).id.clone();
         let Some(device) = self.discovered.forget(id.as_str()) else { return };
         let telemetry = device.last_message(id.as_str());
@@ -194,7 +206,9 @@ impl Taken<'_> {
         if self.source < property.source {
             return Effect::Late;
         }
-        let same = property.quality == quality && property.reason == reason && property.value.same_as(&self.sample.value);
+        let same = property.quality == quality
+            && property.reason == reason
+            && property.value.same_as(&self.sample.value);
         if same && self.source == property.source {
             return Effect::Duplicate;
         }

@@ -142,7 +142,10 @@ impl<'a> ThingRef<'a> {
             }
             ["features", feature, "properties", property, inner @ ..] => {
                 let value = self.property(feature, property)?.value();
-                inner.iter().try_fold(value, |value, segment| document::step(value, segment)).map(Value::to_json)
+                inner
+                    .iter()
+                    .try_fold(value, |value, segment| document::step(value, segment))
+                    .map(Value::to_json)
             }
             ["attributes", name, inner @ ..] => {
                 let name = self.engine.names.find(name)?;
@@ -174,7 +177,9 @@ impl<'a> ThingRef<'a> {
         let part = match segments.as_slice() {
             ["definition"] => Some(thing.definition_revision),
             ["attributes"] => Some(thing.attributes_revision),
-            ["attributes", name, ..] => attribute_of(&thing.attributes, name).or(Some(thing.attributes_revision)),
+            ["attributes", name, ..] => {
+                attribute_of(&thing.attributes, name).or(Some(thing.attributes_revision))
+            }
             ["features"] => Some(thing.features_revision),
             ["features", feature, inner @ ..] => {
                 self.feature(feature).map(|FeatureRef { feature, .. }| match inner {
@@ -192,7 +197,9 @@ impl<'a> ThingRef<'a> {
                     _ => feature.revision,
                 })
             }
-            ["_metadata", feature, property, ..] => self.property(feature, property).map(|property| property.revision()),
+            ["_metadata", feature, property, ..] => {
+                self.property(feature, property).map(|property| property.revision())
+            }
             _ => None,
         };
         part.unwrap_or(thing.revision)
@@ -241,14 +248,24 @@ impl<'a> FeatureRef<'a> {
     /// Properties in the order in which they appeared.
     pub fn properties(&self) -> impl Iterator<Item = PropertyRef<'a>> + use<'a> {
         let (engine, template, feature) = (self.engine, self.template, self.feature.name);
-        self.feature.properties.iter().map(move |property| PropertyRef { engine, template, feature, property })
+        self.feature.properties.iter().map(move |property| PropertyRef {
+            engine,
+            template,
+            feature,
+            property,
+        })
     }
 
     /// The property with this name.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<PropertyRef<'a>> {
         let property = self.feature.property(self.engine.names.find(name)?)?;
-        Some(PropertyRef { engine: self.engine, template: self.template, feature: self.feature.name, property })
+        Some(PropertyRef {
+            engine: self.engine,
+            template: self.template,
+            feature: self.feature.name,
+            property,
+        })
     }
 
     /// Desired properties in the order in which they were set.

@@ -9,6 +9,7 @@ use egiz_model::record::{ThingWrite, WriteOperation};
 use egiz_model::{Quality, QualityReason, ThingId, Value};
 use serde_json::Value as Json;
 
+use crate::Change;
 use crate::change::{ChangeKind, Refusal, WriteOutcome};
 use crate::document::{self, Checked, CheckedFeature, invalid};
 use crate::engine::{Context, Engine};
@@ -17,7 +18,6 @@ use crate::names::Symbol;
 use crate::path::pointer_segments;
 use crate::precondition::evaluate_write;
 use crate::thing::{Attribute, Feature, Property, Thing};
-use crate::Change;
 
 impl Engine {
     pub(crate) fn apply_write(
@@ -27,7 +27,8 @@ impl Engine {
         changes: &mut Vec<Change>,
     ) -> Result<WriteOutcome, Refusal> {
         ThingId::check(write.thing).map_err(|reason| invalid("/thingId", reason.to_owned()))?;
-        let segments = pointer_segments(write.path).map_err(|reason| invalid(write.path, reason.to_owned()))?;
+        let segments =
+            pointer_segments(write.path).map_err(|reason| invalid(write.path, reason.to_owned()))?;
         let slot = self.slot_of(write.thing);
         self.check_conditions(slot, write)?;
         let Some(slot) = slot else { return self.write_to_missing(context, write, &segments, changes) };
@@ -49,7 +50,8 @@ impl Engine {
         let thing = slot.and_then(|slot| self.thing_at(slot));
         let target = thing.filter(|thing| write.path.is_empty() || thing.get(write.path).is_some());
         // Where the plain answer would be "not found", preconditions do not count.
-        let may_create = matches!(write.operation, WriteOperation::Put | WriteOperation::Merge | WriteOperation::Create);
+        let may_create =
+            matches!(write.operation, WriteOperation::Put | WriteOperation::Merge | WriteOperation::Create);
         if target.is_some() || may_create {
             let current = target.map(|thing| thing.entity_tag(write.path));
             evaluate_write(conditions.if_match, conditions.if_none_match, current.as_deref())?;
@@ -87,7 +89,8 @@ impl Engine {
         if self.len() >= self.limits.things_max {
             return Err(Refusal::LimitReached { what: "Things", limit: self.limits.things_max });
         }
-        let content = if write.content.is_empty() { Json::Object(serde_json::Map::new()) } else { json(write, "")? };
+        let content =
+            if write.content.is_empty() { Json::Object(serde_json::Map::new()) } else { json(write, "")? };
         let content = if write.operation == WriteOperation::Merge {
             let mut document = Json::Object(serde_json::Map::new());
             json_patch::merge(&mut document, &content);
@@ -168,7 +171,8 @@ impl Engine {
         if thing.definition.as_deref() != checked.definition.as_deref() {
             thing.definition = checked.definition.as_deref().map(Arc::from);
             thing.definition_revision = revision;
-            thing.template = checked.definition.and_then(|definition| self.template_index.get(&*definition).copied());
+            thing.template =
+                checked.definition.and_then(|definition| self.template_index.get(&*definition).copied());
             kinds.push(ChangeKind::Definition);
         }
         if self.adopt_members(&mut thing.attributes, checked.attributes, revision)? {
@@ -183,7 +187,8 @@ impl Engine {
         for new in checked.features {
             let name = self.intern(&new.name)?;
             let old = thing.features.iter().position(|feature| feature.name == name);
-            let mut feature = old.map_or_else(|| Feature::new(name), |index| thing.features.swap_remove(index));
+            let mut feature =
+                old.map_or_else(|| Feature::new(name), |index| thing.features.swap_remove(index));
             let before = kinds.len();
             self.adopt_feature(&mut feature, new, context, revision, &mut kinds)?;
             if old.is_none() && kinds.len() == before {
@@ -230,7 +235,11 @@ impl Engine {
                     properties.push(Property {
                         name,
                         quality: if matches!(value, Value::Null) { Quality::Bad } else { Quality::Good },
-                        reason: if matches!(value, Value::Null) { QualityReason::NoValue } else { QualityReason::None },
+                        reason: if matches!(value, Value::Null) {
+                            QualityReason::NoValue
+                        } else {
+                            QualityReason::None
+                        },
                         revision,
                         source: context.header.received,
                         received: context.header.received,
@@ -303,10 +312,16 @@ impl Engine {
         changes: &mut Vec<Change>,
     ) -> Result<WriteOutcome, Refusal> {
         let [feature, property, inner @ ..] = segments else {
-            return Err(invalid(write.path, "metadata is written at /_metadata/<feature>/<property>".to_owned()));
+            return Err(invalid(
+                write.path,
+                "metadata is written at /_metadata/<feature>/<property>".to_owned(),
+            ));
         };
         if inner.len() > 1 || inner.first().is_some_and(|name| READ_ONLY_METADATA.contains(&name.as_str())) {
-            return Err(invalid(write.path, format!("it is kept by the platform; {} are", READ_ONLY_METADATA.join(", "))));
+            return Err(invalid(
+                write.path,
+                format!("it is kept by the platform; {} are", READ_ONLY_METADATA.join(", ")),
+            ));
         }
         let names = self.names.find(feature).zip(self.names.find(property));
         let (Some(slot_thing), Some((feature_name, property_name))) =
@@ -314,11 +329,10 @@ impl Engine {
         else {
             return Err(Refusal::NotFound { what: write.path.to_owned() });
         };
-        let found = slot_thing
-            .features
-            .iter_mut()
-            .find(|feature| feature.name == feature_name)
-            .and_then(|feature| feature.properties.iter_mut().find(|property| property.name == property_name));
+        let found =
+            slot_thing.features.iter_mut().find(|feature| feature.name == feature_name).and_then(|feature| {
+                feature.properties.iter_mut().find(|property| property.name == property_name)
+            });
         let Some(found) = found else { return Err(Refusal::NotFound { what: write.path.to_owned() }) };
         let before = found.metadata.as_deref().map(Value::to_json);
         let mut document = before.clone().unwrap_or_else(|| Json::Object(serde_json::Map::new()));
@@ -337,7 +351,8 @@ impl Engine {
         slot_thing.revision = revision;
         slot_thing.modified = context.header.received;
         slot_thing.offset = context.offset;
-        let kind = ChangeKind::Metadata { feature: feature.as_str().into(), property: property.as_str().into() };
+        let kind =
+            ChangeKind::Metadata { feature: feature.as_str().into(), property: property.as_str().into() };
         changes.push(context.change(slot_thing, slot, kind));
         Ok(match (write.operation, existed) {
             (WriteOperation::Delete, _) => WriteOutcome::Deleted { revision },

@@ -168,6 +168,11 @@ impl<'a> TelemetryWriter<'a> {
         Self::encode_sample(self.out, property, quality)
     }
 
+    /// Writes the value of the sample just begun.
+    pub fn value(&mut self, value: &crate::Value) {
+        value.encode(self.out);
+    }
+
     /// Completes the record.
     pub fn finish(mut self) {
         self.end_feature();

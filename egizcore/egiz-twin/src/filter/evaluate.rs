@@ -46,7 +46,9 @@ enum Found<'a> {
     Number(u64),
     Moment(Timestamp),
     /// A whole feature or all of something; it has no value to compare.
-    Whole { is_empty: bool },
+    Whole {
+        is_empty: bool,
+    },
 }
 
 /// A moment's text, without allocating.
@@ -85,7 +87,9 @@ impl Found<'_> {
             (Self::Moment(moment), Value::Text(text)) => Some(moment.cmp(&Timestamp::parse(text).ok()?)),
             #[expect(clippy::cast_precision_loss, reason = "revisions stay far below 2^53")]
             (Self::Number(number), _) => (*number as f64).partial_cmp(&value.as_f64()?),
-            (Self::Value(found), _) if found.as_str().is_none() => found.as_f64()?.partial_cmp(&value.as_f64()?),
+            (Self::Value(found), _) if found.as_str().is_none() => {
+                found.as_f64()?.partial_cmp(&value.as_f64()?)
+            }
             _ => Some(self.text()?.cmp(value.as_str()?)),
         }
     }
@@ -106,7 +110,9 @@ impl Found<'_> {
 /// Whether any value at the path, or any element of an array there, is what is looked for.
 fn any(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> bool) -> bool {
     at(path, thing, |found| match found {
-        Found::Value(Value::List(items)) => wanted(found) || items.iter().any(|item| wanted(Found::Value(item))),
+        Found::Value(Value::List(items)) => {
+            wanted(found) || items.iter().any(|item| wanted(Found::Value(item)))
+        }
         Found::Moment(moment) => {
             let mut text = MomentText { bytes: [0; 32], length: 0 };
             // A moment has at most 27 characters.
@@ -167,7 +173,9 @@ fn at(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> boo
                     } else {
                         feature.property(name).map(|property| property.value())
                     };
-                    value.and_then(|value| inside(value, inner)).is_some_and(|value| wanted(Found::Value(value)))
+                    value
+                        .and_then(|value| inside(value, inner))
+                        .is_some_and(|value| wanted(Found::Value(value)))
                 }
             };
             match feature {
@@ -214,9 +222,7 @@ pub(crate) fn numbers(path: &Path, thing: ThingRef<'_>, mut each: impl FnMut(f64
 
 /// Matches a pattern with `*` and `?`, in time at most the product of the lengths.
 fn like(text: &str, pattern: &str, ignore_case: bool) -> bool {
-    let same = |a: char, b: char| {
-        a == b || (ignore_case && a.to_lowercase().eq(b.to_lowercase()))
-    };
+    let same = |a: char, b: char| a == b || (ignore_case && a.to_lowercase().eq(b.to_lowercase()));
     let (mut text_rest, mut pattern_rest) = (text.chars(), pattern.chars());
     // Where to go on after the last star took one character more.
     let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;

@@ -45,7 +45,8 @@ impl<'a> Reader<'a> {
             self.at += character.len_utf8();
             return Ok(());
         }
-        let found = self.rest().chars().next().map_or_else(|| "the end".to_owned(), |found| format!("`{found}`"));
+        let found =
+            self.rest().chars().next().map_or_else(|| "the end".to_owned(), |found| format!("`{found}`"));
         Err(self.error(format!("`{character}` is expected, not {found}")))
     }
 
@@ -57,10 +58,13 @@ impl<'a> Reader<'a> {
     fn node(&mut self, depth: usize) -> Result<Node, FilterError> {
         self.skip_spaces();
         let Some(below) = depth.checked_sub(1) else {
-            return Err(self.error(format!("filters may lie at most {} deep inside each other", Filter::DEPTH_MAX)));
+            return Err(
+                self.error(format!("filters may lie at most {} deep inside each other", Filter::DEPTH_MAX))
+            );
         };
         let name_at = self.at;
-        let length = self.rest().find(|character: char| !character.is_ascii_alphabetic()).unwrap_or(self.rest().len());
+        let length =
+            self.rest().find(|character: char| !character.is_ascii_alphabetic()).unwrap_or(self.rest().len());
         let name = &self.rest()[..length];
         let unknown = self.error(format!("`{name}` is no filter; allowed are {NAMES}"));
         self.at += length;
@@ -200,9 +204,8 @@ impl<'a> Reader<'a> {
 
 /// Four digits, and four more where the first are half of a surrogate pair.
 fn unicode_escape(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
-    let mut four = || {
-        (0..4).try_fold(0_u32, |number, _| Some(number * 16 + characters.next()?.1.to_digit(16)?))
-    };
+    let mut four =
+        || (0..4).try_fold(0_u32, |number, _| Some(number * 16 + characters.next()?.1.to_digit(16)?));
     let first = four()?;
     if !(0xD800..0xDC00).contains(&first) {
         return char::from_u32(first);
@@ -210,9 +213,8 @@ fn unicode_escape(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     if characters.next()?.1 != '\\' || characters.next()?.1 != 'u' {
         return None;
     }
-    let mut four = || {
-        (0..4).try_fold(0_u32, |number, _| Some(number * 16 + characters.next()?.1.to_digit(16)?))
-    };
+    let mut four =
+        || (0..4).try_fold(0_u32, |number, _| Some(number * 16 + characters.next()?.1.to_digit(16)?));
     let second = four()?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
     char::from_u32(0x10000 + ((first - 0xD800) << 10) + second)
 }

@@ -1,0 +1,99 @@
+//! A snapshot gives back the same engine; damaged bytes give an error.
+
+use egiz_model::record::{Body, WriteOperation};
+use egiz_twin::{Engine, Limits};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::{Plant, oven};
+
+fn plant() -> Plant {
+    let mut plant = Plant::new();
+    plant.body(Body::Template {
+        definition: "d",
+        json: "{\"stale_after_s\":9,\"features\":{\"thermal\":{\"zone\":{\"unit\":\"K\"}}}}",
+    });
+    plant.put("factory:oven-001", "", oven());
+    plant.put("factory:gone", "", json!({"definition": "d"}));
+    plant.put(
+        "factory:oven-002",
+        "",
+        json!({"definition": "d", "attributes": {"address": {"city": "Almaty"}}}),
+    );
+    plant.hear(
+        "factory:oven-002",
+        5,
+        json!({"thermal": {"zone": 195.5, "ok": true, "list": [1, null, "x"]}, "status": {"word": "on"}}),
+    );
+    plant.put("factory:oven-002", "/_metadata/thermal/zone/note", json!("probe 2"));
+    plant.put("factory:oven-002", "/features/thermal/desiredProperties/zone", json!(200));
+    plant.put("factory:oven-002", "/features/thermal/definition", json!(["a:b:1"]));
+    plant.write(WriteOperation::Delete, "factory:gone", "", &json!(null));
+    plant.hear("factory:unknown", 6, json!({"a": {"b": 1}}));
+    plant.body(Body::Presence { thing: "factory:oven-001", online: false });
+    plant
+}
+
+fn bytes(engine: &Engine) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    engine.snapshot(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_restored_engine_is_the_same_and_goes_on_the_same() {
+    let mut plant = plant();
+    let written = bytes(&plant.engine);
+    let engine = Engine::restore(&written, Limits::default()).expect("what was written can be read");
+    assert_eq!(bytes(&engine), written);
+    assert_eq!(engine.digest(), plant.engine.digest());
+    assert_eq!(engine.next_deadline().is_some(), plant.engine.next_deadline().is_some());
+
+    let mut other = Plant { engine, changes: Vec::new(), now_s: plant.now_s };
+    for plant in [&mut plant, &mut other] {
+        plant.hear("factory:oven-002", 7, json!({"thermal": {"zone": 196}}));
+        plant.put("factory:new", "", json!({"attributes": {"x": 1}}));
+        plant.now_s += 100;
+        plant.body(Body::Tick);
+    }
+    assert_eq!(plant.changes, other.changes);
+    assert_eq!(plant.engine.digest(), other.engine.digest());
+}
+
+/// Run with `EGIZ_BLESS=1` only with a new version of the format; what is there must stay readable.
+#[test]
+fn snapshots_of_version_1_stay_readable() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snapshot-v1.bin");
+    if std::env::var_os("EGIZ_BLESS").is_some() {
+        std::fs::write(golden, bytes(&plant().engine)).expect("the golden file can be written");
+    }
+    let kept = std::fs::read(golden).expect("the golden file is there");
+    assert_eq!(kept, bytes(&plant().engine));
+    let engine = Engine::restore(&kept, Limits::default()).expect("old snapshots can be read");
+    assert_eq!(
+        engine.thing("factory:oven-002").and_then(|thing| thing.get("/features/thermal/properties/list")),
+        Some(json!([1, null, "x"]))
+    );
+}
+
+#[test]
+fn a_snapshot_cut_anywhere_is_refused() {
+    let written = bytes(&plant().engine);
+    for end in 0..written.len() {
+        assert!(Engine::restore(&written[..end], Limits::default()).is_err(), "cut at {end}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_snapshots_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut written = bytes(&plant().engine);
+        let at = at.index(written.len());
+        written[at] = byte;
+        if let Ok(engine) = Engine::restore(&written, Limits::default()) {
+            for thing in engine.things() {
+                let _ = thing.to_json();
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What devices send: newer replaces, older is late, the same again is a duplicate.
+
+use egiz_model::record::{Body, TelemetryWriter, WriteOperation};
+use egiz_model::{Quality, QualityReason, Timestamp, Value};
+use egiz_twin::{Connection, Limits, TelemetryOutcome, WriteOutcome};
+use serde_json::json;
+
+use crate::{Plant, oven};
+
+const OVEN: &str = "factory:oven-001";
+
+fn plant_with_oven() -> Plant {
+    let mut plant = Plant::new();
+    assert_eq!(plant.put(OVEN, "", oven()), WriteOutcome::Created { revision: 1 });
+    plant
+}
+
+#[test]
+fn a_message_makes_one_revision_and_a_change_for_each_feature() {
+    let mut plant = plant_with_oven();
+    plant.hear(OVEN, 1_900_000_000, json!({"a": {"x": 1}}));
+    let outcome = plant.hear(
+        OVEN,
+        1_900_000_001,
+        json!({"thermal": {"zones": [195, 192.5]}, "electrical": {"voltage": 230, "ok": true}}),
+    );
+    assert_eq!(outcome, TelemetryOutcome { revision: Some(3), changed: 3, ..TelemetryOutcome::default() });
+    assert_eq!(plant.changes.len(), 2);
+    for change in &plant.changes {
+        assert_eq!((change.revision, &*change.principal), (3, "tester"));
+        assert_eq!(change.source, Some(Timestamp::from_seconds(1_900_000_001)));
+    }
+    assert_eq!(plant.get(OVEN, "/features/thermal/properties/zones/1"), Some(json!(192.5)));
+}
+
+#[test]
+fn a_newer_message_with_the_same_values_changes_nothing_but_times() {
+    let mut plant = plant_with_oven();
+    plant.hear(OVEN, 1_900_000_000, json!({"a": {"x": 1}}));
+    let outcome = plant.hear(OVEN, 1_900_000_005, json!({"a": {"x": 1.0}}));
+    assert_eq!(outcome, TelemetryOutcome { revision: Some(2), ..TelemetryOutcome::default() });
+    assert!(plant.changes.is_empty());
+    let thing = plant.engine.thing(OVEN).expect("it is there");
+    assert_eq!(
+        thing.property("a", "x").expect("it is there").source(),
+        Timestamp::from_seconds(1_900_000_005)
+    );
+    assert_eq!(thing.last_seen(), Some(Timestamp::from_seconds(plant.now_s - 1)));
+}
+
+#[test]
+fn a_late_sample_never_overwrites_and_is_counted() {
+    let mut plant = plant_with_oven();
+    plant.hear(OVEN, 1_900_000_010, json!({"a": {"x": 1}}));
+    let outcome = plant.hear(OVEN, 1_900_000_009, json!({"a": {"x": 2, "y": 3}}));
+    assert_eq!((outcome.late, outcome.changed), (1, 1), "what is new in an old message is still news");
+    assert_eq!(plant.get(OVEN, "/features/a/properties"), Some(json!({"x": 1, "y": 3})));
+    assert_eq!(plant.engine.counters().samples_late, 1);
+}
+
+#[test]
+fn a_message_sent_again_collapses_and_is_counted() {
+    let mut plant = plant_with_oven();
+    for _ in 0..2 {
+        plant.hear(OVEN, 1_900_000_010, json!({"a": {"x": 1, "y": [1, 2]}}));
+    }
+    assert_eq!(plant.engine.counters().samples_duplicate, 2);
+    assert_eq!(plant.engine.thing(OVEN).map(|thing| thing.revision()), Some(2));
+    let outcome = plant.hear(OVEN, 1_900_000_010, json!({"a": {"x": 5}}));
+    assert_eq!(outcome.changed, 1, "at the same time, the last message wins");
+}
+
+#[test]
+fn quality_says_what_speaks_against_a_value() {
+    let mut plant = Plant::new();
+    let template =
+        json!({"features": {"thermal": {"zone": {"unit": "°C", "min": 0, "max": 400}}}}).to_string();
+    plant.body(Body::Template { definition: "openegiz:oven:1", json: &template });
+    plant.put(OVEN, "", json!({"definition": "openegiz:oven:1"}));
+    let quality = |plant: &Plant| {
+        let property = plant
+            .engine
+            .thing(OVEN)
+            .and_then(|thing| thing.property("thermal", "zone"))
+            .expect("it is there");
+        assert_eq!(property.unit(), Some("°C"));
+        (property.quality(), property.reason())
+    };
+    plant.hear(OVEN, 1, json!({"thermal": {"zone": 195}}));
+    assert_eq!(quality(&plant), (Quality::Good, QualityReason::None));
+    plant.hear(OVEN, 2, json!({"thermal": {"zone": 401}}));
+    assert_eq!(quality(&plant), (Quality::Uncertain, QualityReason::OutOfRange));
+    plant.hear(OVEN, 3, json!({"thermal": {"zone": null}}));
+    assert_eq!(quality(&plant), (Quality::Bad, QualityReason::NoValue));
+
+    let mut bytes = Vec::new();
+    let mut writer = TelemetryWriter::begin(
+        &mut bytes,
+        &plant.header(),
+        OVEN,
+        Timestamp::from_seconds(4),
+        QualityReason::ClockUnset,
+    );
+    writer.feature("thermal");
+    drop(writer.sample("zone", Quality::Good));
+    writer.value(&Value::Int(195));
+    writer.finish();
+    plant.apply(&bytes);
+    assert_eq!(quality(&plant), (Quality::Uncertain, QualityReason::ClockUnset));
+}
+
+#[test]
+fn an_unknown_device_is_discovered_and_its_values_are_there_once_accepted() {
+    let mut plant = Plant::new();
+    let outcome = plant.hear(OVEN, 5, json!({"thermal": {"zone": 195}}));
+    assert_eq!(outcome.revision, None);
+    assert_eq!(plant.kinds(), ["Discovered"]);
+    plant.hear(OVEN, 6, json!({"thermal": {"zone": 196}}));
+    assert!(plant.changes.is_empty(), "it is announced once");
+    let (id, device) = plant.engine.discovered().next().expect("it is listed");
+    assert_eq!((id, device.messages), (OVEN, 2));
+
+    let outcome = plant.write(WriteOperation::Accept, OVEN, "", &json!({"attributes": {"type": "oven"}}));
+    assert_eq!(outcome, WriteOutcome::Created { revision: 1 });
+    let thing = plant.engine.thing(OVEN).expect("it is a Thing");
+    assert_eq!((thing.revision(), thing.connection()), (1, Connection::Live));
+    assert_eq!(plant.get(OVEN, "/features/thermal/properties/zone"), Some(json!(196)));
+    assert_eq!(plant.engine.discovered_len(), 0);
+    assert!(plant.changes.iter().all(|change| change.revision == 1), "{:?}", plant.changes);
+    assert!(matches!(
+        plant.write(WriteOperation::Accept, "factory:other", "", &json!({})),
+        WriteOutcome::Refused(_)
+    ));
+}
+
+#[test]
+fn discovered_devices_are_bounded_and_the_longest_silent_goes() {
+    let mut plant = Plant::with(Limits { discovered_max: 2, ..Limits::default() });
+    for device in ["s:a", "s:b", "s:a", "s:c"] {
+        plant.hear(device, 1, json!({"x": {"y": 1}}));
+    }
+    let left: Vec<_> = plant.engine.discovered().map(|(id, _)| id.to_owned()).collect();
+    assert_eq!(left, ["s:a", "s:c"]);
+    assert_eq!(plant.engine.counters().discovered_evicted, 1);
+}
+
+#[test]
+fn limits_refuse_what_is_too_much_and_keep_the_rest() {
+    let limits = Limits { names_max: 6, features_max: 2, properties_max: 2, ..Limits::default() };
+    let mut plant = Plant::with(limits);
+    plant.put(OVEN, "", json!({}));
+    let outcome = plant.hear(OVEN, 1, json!({"a": {"x": 1, "y": 2, "z": 3}, "b": {"x": 1}, "c": {"x": 1}}));
+    assert_eq!((outcome.changed, outcome.refused), (3, 2));
+    assert_eq!(
+        plant.get(OVEN, "/features"),
+        Some(json!({"a": {"properties": {"x": 1, "y": 2}}, "b": {"properties": {"x": 1}}}))
+    );
+}

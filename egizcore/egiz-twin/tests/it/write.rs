@@ -1,0 +1,300 @@
+//! What people and services ask for: every operation, every path, every condition.
+
+use egiz_model::record::{Preconditions, WriteOperation};
+use egiz_twin::{Limits, Refusal, WriteOutcome};
+use serde_json::{Value as Json, json};
+
+use crate::{Plant, oven};
+
+const OVEN: &str = "factory:oven-001";
+
+fn plant_with_oven() -> Plant {
+    let mut plant = Plant::new();
+    plant.put(OVEN, "", oven());
+    plant
+}
+
+fn etag(plant: &Plant, path: &str) -> String {
+    plant.engine.thing(OVEN).expect("it is there").entity_tag(path)
+}
+
+#[test]
+fn put_creates_replaces_and_leaves_alone() {
+    let mut plant = plant_with_oven();
+    let check = |plant: &mut Plant, path: &str, content: Json, expected: WriteOutcome, changes: usize| {
+        assert_eq!(plant.put(OVEN, path, content), expected, "{path}");
+        assert_eq!(plant.changes.len(), changes, "{path}: {:?}", plant.changes);
+    };
+    check(&mut plant, "/attributes/line", json!("1"), WriteOutcome::Created { revision: 2 }, 1);
+    check(&mut plant, "/attributes/line", json!("2"), WriteOutcome::Changed { revision: 3 }, 1);
+    check(&mut plant, "/attributes/line", json!("2"), WriteOutcome::Unchanged { revision: 3 }, 0);
+    check(
+        &mut plant,
+        "/features/status",
+        json!({"properties": {"anomaly": true}}),
+        WriteOutcome::Created { revision: 4 },
+        1,
+    );
+    check(
+        &mut plant,
+        "/features/status/properties/score",
+        json!(0.5),
+        WriteOutcome::Created { revision: 5 },
+        1,
+    );
+    check(
+        &mut plant,
+        "/features/status/properties/top/0",
+        json!("x"),
+        WriteOutcome::Created { revision: 6 },
+        1,
+    );
+    check(
+        &mut plant,
+        "/features/new/properties/deep",
+        json!({"a": null}),
+        WriteOutcome::Created { revision: 7 },
+        1,
+    );
+    check(
+        &mut plant,
+        "/features/status/desiredProperties/mode",
+        json!("auto"),
+        WriteOutcome::Created { revision: 8 },
+        1,
+    );
+    check(&mut plant, "/features/empty", json!({}), WriteOutcome::Created { revision: 9 }, 1);
+    check(&mut plant, "/definition", json!("openegiz:oven:1"), WriteOutcome::Created { revision: 10 }, 1);
+    assert_eq!(
+        plant.get(OVEN, ""),
+        Some(json!({
+            "thingId": OVEN,
+            "definition": "openegiz:oven:1",
+            "attributes": {"type": "oven", "line": "2"},
+            "features": {
+                "thermal": {"properties": {"zone": 190}},
+                "status": {"properties": {"anomaly": true, "score": 0.5, "top": {"0": "x"}}, "desiredProperties": {"mode": "auto"}},
+                "new": {"properties": {"deep": {"a": null}}},
+                "empty": {"properties": {}},
+            }
+        }))
+    );
+    check(&mut plant, "", oven(), WriteOutcome::Changed { revision: 11 }, 5);
+    assert_eq!(plant.get(OVEN, "/features"), Some(json!({"thermal": {"properties": {"zone": 190}}})));
+}
+
+#[test]
+fn merge_and_patch_follow_their_standards() {
+    let mut plant = plant_with_oven();
+    let merged =
+        plant.write(WriteOperation::Merge, OVEN, "", &json!({"attributes": {"type": null, "line": "1"}}));
+    assert_eq!(merged, WriteOutcome::Changed { revision: 2 });
+    assert_eq!(plant.get(OVEN, "/attributes"), Some(json!({"line": "1"})));
+    let merged = plant.write(WriteOperation::Merge, OVEN, "/features/thermal/properties/zone", &json!(null));
+    assert_eq!(merged, WriteOutcome::Changed { revision: 3 });
+    assert_eq!(plant.get(OVEN, "/features/thermal"), Some(json!({"properties": {}})));
+    let created =
+        plant.write(WriteOperation::Merge, "factory:new", "", &json!({"attributes": {"a": 1, "b": null}}));
+    assert_eq!(created, WriteOutcome::Created { revision: 1 });
+    assert_eq!(plant.get("factory:new", "/attributes"), Some(json!({"a": 1})));
+
+    let patch = json!([
+        {"op": "test", "path": "/attributes/line", "value": "1"},
+        {"op": "add", "path": "/attributes/tags", "value": ["a"]},
+        {"op": "add", "path": "/attributes/tags/-", "value": "b"},
+        {"op": "remove", "path": "/attributes/line"},
+    ]);
+    assert_eq!(plant.write(WriteOperation::Patch, OVEN, "", &patch), WriteOutcome::Changed { revision: 4 });
+    assert_eq!(plant.get(OVEN, "/attributes"), Some(json!({"tags": ["a", "b"]})));
+    let refused = plant.write(WriteOperation::Patch, OVEN, "", &patch);
+    assert_eq!(
+        refused,
+        WriteOutcome::Refused(Refusal::PatchTestFailed { pointer: "/attributes/line".into() })
+    );
+    let refused = plant.write(WriteOperation::Patch, OVEN, "", &json!([{"op": "fly"}]));
+    assert!(matches!(refused, WriteOutcome::Refused(Refusal::Invalid { .. })), "{refused:?}");
+}
+
+#[test]
+fn delete_takes_away_what_is_there() {
+    let mut plant = plant_with_oven();
+    let delete =
+        |plant: &mut Plant, path: &str| plant.write(WriteOperation::Delete, OVEN, path, &json!(null));
+    assert_eq!(
+        delete(&mut plant, "/features/thermal/properties/zone"),
+        WriteOutcome::Deleted { revision: 2 }
+    );
+    assert!(plant.kinds()[0].contains("None"), "{:?}", plant.kinds());
+    assert!(matches!(
+        delete(&mut plant, "/features/thermal/properties/zone"),
+        WriteOutcome::Refused(Refusal::NotFound { .. })
+    ));
+    assert_eq!(delete(&mut plant, "/features/thermal"), WriteOutcome::Deleted { revision: 3 });
+    assert!(plant.kinds()[0].contains("removed: true"), "{:?}", plant.kinds());
+    assert_eq!(delete(&mut plant, ""), WriteOutcome::Deleted { revision: 4 });
+    assert_eq!(plant.kinds(), ["Deleted"]);
+    assert!(matches!(delete(&mut plant, ""), WriteOutcome::Refused(Refusal::NotFound { .. })));
+    assert!(plant.engine.is_empty());
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_place() {
+    let mut plant = plant_with_oven();
+    let check = |plant: &mut Plant, path: &str, content: Json, pointer: &str| {
+        match plant.put(OVEN, path, content) {
+            WriteOutcome::Refused(Refusal::Invalid { pointer: found, .. }) => assert_eq!(found, pointer),
+            other => panic!("{path}: {other:?}"),
+        }
+        assert!(plant.changes.is_empty());
+    };
+    check(&mut plant, "", json!(null), "");
+    check(&mut plant, "", json!([1]), "");
+    check(&mut plant, "", json!({"thingId": "factory:other"}), "/thingId");
+    check(&mut plant, "", json!({"surprise": 1}), "/surprise");
+    check(&mut plant, "/definition", json!(5), "/definition");
+    check(&mut plant, "/attributes", json!("x"), "/attributes");
+    check(&mut plant, "/attributes/_own", json!("x"), "/attributes/_own");
+    check(&mut plant, "/features/a~1b", json!({}), "/features/a~1b");
+    check(&mut plant, "/features/a/surprise", json!(1), "/features/a/surprise");
+    check(&mut plant, "/attributes/type/x", json!(1), "/attributes/type");
+    check(&mut plant, "/surprise/x", json!(1), "/surprise");
+    assert_eq!(plant.engine.thing(OVEN).map(|thing| thing.revision()), Some(1));
+    let read = plant.get(OVEN, "").expect("it is there");
+    let mut shown = read.clone();
+    shown["_revision"] = json!(1);
+    assert_eq!(
+        plant.put(OVEN, "", shown),
+        WriteOutcome::Unchanged { revision: 1 },
+        "what was read can be written back"
+    );
+}
+
+#[test]
+fn limits_refuse_and_name_themselves() {
+    let limits = Limits { things_max: 1, thing_bytes_max: 200, ..Limits::default() };
+    let mut plant = Plant::with(limits);
+    plant.put(OVEN, "", oven());
+    let refused = plant.put("factory:two", "", json!({}));
+    assert_eq!(refused, WriteOutcome::Refused(Refusal::LimitReached { what: "Things", limit: 1 }));
+    let refused = plant.put(OVEN, "/attributes/long", json!("x".repeat(300)));
+    assert!(
+        matches!(refused, WriteOutcome::Refused(Refusal::TooLarge { limit_bytes: 200, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(plant.get(OVEN, "/attributes/long"), None);
+    assert_eq!(plant.engine.counters().writes_refused, 2);
+}
+
+#[test]
+fn conditions_are_decided_when_the_write_is_applied() {
+    let mut plant = plant_with_oven();
+    let put = |plant: &mut Plant, path: &str, preconditions: Preconditions<'_>| {
+        let number = plant.now_s;
+        plant.write_if(WriteOperation::Put, OVEN, path, &json!(number), preconditions)
+    };
+    let tag = etag(&plant, "/attributes/n");
+    assert_eq!(tag, "\"rev:1\"");
+    let if_none_match = Preconditions { if_none_match: "*", ..Preconditions::default() };
+    assert_eq!(put(&mut plant, "/attributes/n", if_none_match), WriteOutcome::Created { revision: 2 });
+    assert!(matches!(
+        put(&mut plant, "/attributes/n", if_none_match),
+        WriteOutcome::Refused(Refusal::IfNoneMatch { .. })
+    ));
+    let tag = etag(&plant, "/attributes/n");
+    let if_match = Preconditions { if_match: &tag, ..Preconditions::default() };
+    assert_eq!(put(&mut plant, "/attributes/n", if_match), WriteOutcome::Changed { revision: 3 });
+    assert_eq!(
+        put(&mut plant, "/attributes/n", if_match),
+        WriteOutcome::Refused(Refusal::IfMatch { current: Some("\"rev:3\"".into()) })
+    );
+    let exists = Preconditions { if_match: "*", ..Preconditions::default() };
+    assert!(matches!(
+        put(&mut plant, "/attributes/missing", exists),
+        WriteOutcome::Refused(Refusal::IfMatch { current: None })
+    ));
+    let malformed = Preconditions { if_match: "rev:3", ..Preconditions::default() };
+    assert!(matches!(
+        put(&mut plant, "/attributes/n", malformed),
+        WriteOutcome::Refused(Refusal::MalformedEntityTag { .. })
+    ));
+
+    let holds = Preconditions { condition: "eq(attributes/type,\"oven\")", ..Preconditions::default() };
+    assert_eq!(put(&mut plant, "/attributes/n", holds), WriteOutcome::Changed { revision: 4 });
+    let fails = Preconditions { condition: "eq(attributes/type,\"mixer\")", ..Preconditions::default() };
+    assert_eq!(put(&mut plant, "/attributes/n", fails), WriteOutcome::Refused(Refusal::Condition));
+    let malformed = Preconditions { condition: "eq(", ..Preconditions::default() };
+    assert!(matches!(
+        put(&mut plant, "/attributes/n", malformed),
+        WriteOutcome::Refused(Refusal::MalformedFilter(_))
+    ));
+
+    let missing = plant.write_if(WriteOperation::Delete, "factory:none", "", &json!(null), exists);
+    assert!(matches!(missing, WriteOutcome::Refused(Refusal::NotFound { .. })), "{missing:?}");
+}
+
+#[test]
+fn an_entity_tag_changes_only_with_what_it_names() {
+    let mut plant = plant_with_oven();
+    plant.put(OVEN, "/attributes/line", json!("1"));
+    plant.put(OVEN, "/features/status/properties/anomaly", json!(false));
+    let tags: Vec<_> = [
+        "",
+        "/attributes",
+        "/attributes/type",
+        "/attributes/line",
+        "/features",
+        "/features/thermal",
+        "/features/thermal/properties/zone",
+        "/features/status",
+        "/features/status/properties",
+        "/features/status/properties/anomaly",
+    ]
+    .map(|path| format!("{path} {}", etag(&plant, path)))
+    .into_iter()
+    .collect();
+    assert_eq!(
+        tags,
+        [
+            " \"rev:3\"",
+            "/attributes \"rev:2\"",
+            "/attributes/type \"rev:1\"",
+            "/attributes/line \"rev:2\"",
+            "/features \"rev:3\"",
+            "/features/thermal \"rev:1\"",
+            "/features/thermal/properties/zone \"rev:1\"",
+            "/features/status \"rev:3\"",
+            "/features/status/properties \"rev:3\"",
+            "/features/status/properties/anomaly \"rev:3\"",
+        ]
+    );
+}
+
+#[test]
+fn metadata_of_a_property_can_be_set_and_read() {
+    let mut plant = plant_with_oven();
+    let path = "/_metadata/thermal/zone";
+    assert_eq!(
+        plant.put(OVEN, "/_metadata/thermal/zone/unit", json!("K")),
+        WriteOutcome::Created { revision: 2 }
+    );
+    let metadata = plant.get(OVEN, path).expect("it is there");
+    assert_eq!((&metadata["unit"], &metadata["quality"]), (&json!("K"), &json!("good")));
+    assert!(metadata["sourceTime"].is_string());
+    assert_eq!(
+        plant.put(OVEN, path, metadata),
+        WriteOutcome::Unchanged { revision: 2 },
+        "what was read can be written back"
+    );
+    let refused = plant.put(OVEN, "/_metadata/thermal/zone/quality", json!("bad"));
+    assert!(matches!(refused, WriteOutcome::Refused(Refusal::Invalid { .. })), "{refused:?}");
+    let refused = plant.put(OVEN, "/_metadata/thermal/none/unit", json!("K"));
+    assert!(matches!(refused, WriteOutcome::Refused(Refusal::NotFound { .. })), "{refused:?}");
+    assert_eq!(
+        plant.write(WriteOperation::Delete, OVEN, path, &json!(null)),
+        WriteOutcome::Refused(Refusal::NotFound { what: format!("{OVEN}{path}") })
+    );
+    assert_eq!(
+        plant.write(WriteOperation::Delete, OVEN, "/_metadata/thermal/zone/unit", &json!(null)),
+        WriteOutcome::Deleted { revision: 3 }
+    );
+}
