@@ -406,9 +406,10 @@ fn edit_document(document: &mut Json, write: &ThingWrite<'_>, segments: &[String
             };
             json_patch::patch(target, &patch).map_err(|error| {
                 let pointer = format!("{pointer}{}", error.path);
-                match error.kind {
-                    json_patch::PatchErrorKind::TestFailed => Refusal::PatchTestFailed { pointer },
-                    kind => invalid(&pointer, format!("operation {}: {kind}", error.operation)),
+                // A test of something that is not there fails like one of something else.
+                match patch.0.get(error.operation) {
+                    Some(json_patch::PatchOperation::Test(_)) => Refusal::PatchTestFailed { pointer },
+                    _ => invalid(&pointer, format!("operation {}: {}", error.operation, error.kind)),
                 }
             })?;
             Ok(true)

@@ -84,7 +84,11 @@ impl<'a> Reader<'a> {
                 Node::Compare { path, operator, value: self.value()? }
             }
             ("and" | "or", _) => {
-                let mut nodes = vec![self.node(below)?];
+                let mut nodes = Vec::new();
+                self.skip_spaces();
+                if !self.rest().starts_with(')') {
+                    nodes.push(self.node(below)?);
+                }
                 while self.at_comma() {
                     self.expect(',')?;
                     nodes.push(self.node(below)?);

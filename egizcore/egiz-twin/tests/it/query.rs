@@ -108,7 +108,7 @@ fn groups_are_summed() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
-    fn pages_put_together_are_the_whole_in_order(ranks in prop::collection::vec(prop::option::of(0..4_i64), 0..20), limit in 1..7_usize, sort in 0..3) {
+    fn pages_put_together_are_the_whole_in_order(ranks in prop::collection::vec(prop::option::of(0..4_i64), 0..20), limit in 1..7_usize, sort in 0..3_usize) {
         let mut plant = Plant::new();
         for (number, rank) in ranks.iter().enumerate() {
             let attributes = rank.map_or(json!({}), |rank| json!({"rank": rank}));
