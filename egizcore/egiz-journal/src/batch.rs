@@ -1,4 +1,6 @@
 //! The records of one submission, laid out as they go to disk: each with its length before it.
+//!
+//! One growing buffer and no allocation per record; the committer copies a batch into its group in one piece.
 
 /// Records that are committed together: all or none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,11 +19,31 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds a record. One beyond 4 GiB is cut; limits far below that are checked at the door.
+    /// An empty batch with room for `bytes` of records and their lengths (4 bytes each).
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), count: 0 }
+    }
+
+    /// Adds a record.
     pub fn push(&mut self, record: &[u8]) {
-        let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(&record[..length as usize]);
+        self.push_with(|out| out.extend_from_slice(record));
+    }
+
+    /// Adds the record that `write` appends to the buffer it is given, without a copy in between.
+    ///
+    /// # Panics
+    /// Where `write` shortens the buffer: what is in it belongs to the records before.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let length_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        assert!(self.bytes.len() >= start, "a record is written by appending");
+        // A record that does not fit its length field makes the batch larger than any that is accepted, so it is refused as a
+        // whole when it is submitted.
+        let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
+        self.bytes[length_at..start].copy_from_slice(&length.to_le_bytes());
         self.count += 1;
     }
 
@@ -69,10 +91,10 @@ mod tests {
 
     #[test]
     fn gives_back_what_was_put_in() {
-        let mut batch = Batch::new();
-        for record in [&b"one"[..], b"", b"three"] {
-            batch.push(record);
-        }
+        let mut batch = Batch::with_capacity(64);
+        batch.push(b"one");
+        batch.push(b"");
+        batch.push_with(|out| out.extend_from_slice(b"three"));
         assert_eq!(batch.iter().collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
         assert_eq!((batch.len(), batch.byte_len()), (3, 8 + 12));
         assert!(Batch::new().is_empty());

@@ -1,233 +1,278 @@
 //! The one thread that writes: takes what has queued up, writes it as one group, syncs once, calls back in order.
 //!
-//! While it writes, the next group gathers; that is the group commit, and it needs no timer. A linger, if configured, lets
-//! a small group gather longer where the disk is so fast that syncs would cost more than they bring.
+//! While it writes, the next group gathers; that is the group commit, and it needs no timer. The linger is a least distance
+//! between the starts of two groups, and only while several submitters are at it: the group before held more than one
+//! submission, and fewer than that have come since. So a lone message, or a lone writer that waits for each answer, never
+//! lingers, and a disk slower than the linger makes it vanish.
 //!
-//! When a write or a sync fails, everybody in the group is refused, the file is cut back to what is committed, and the log
-//! goes on in a new segment: after a failed sync nothing is known about the pages of the old one, and trusting a second
-//! sync of it is how databases have lost data. Attempts are spaced by a growing pause; each group that comes after the pause is
-//! the probe, so the journal recovers by itself when space returns.
+//! ```text
+//!            write or sync fails                       repaired
+//!  healthy ────────────────────► failing (refuses) ───────────────► healthy, in a new segment
+//!                                  │        ▲
+//!                                  └────────┘ after a pause that grows from 50 ms to 2 s
+//! ```
+//!
+//! After a failed write or sync everybody in the group is refused, and the file is cut back to what is committed. The log goes
+//! on in a new segment: after a failed sync nothing is known about the old one's pages, and trusting a later sync of it is
+//! how databases have lost data. The new segment pins where the old one ends, so whatever was left behind is void. Making
+//! it, and writing and syncing as many bytes as failed, is the probe; it needs nobody to submit anything.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
-use crate::file_journal::JournalConfig;
-use crate::format::{GROUP_BODY_BYTES_MAX, begin_group, finish_group};
+use crate::config::JournalConfig;
+use crate::format::{GROUP_BODY_BYTES_MAX, HEADER_BYTES, begin_group, finish_group};
 use crate::metrics::JournalMetrics;
-use crate::segments::Segments;
-use crate::{AppendError, Batch, Committed, Durability, Offset, OnCommit, Permit};
+use crate::queue::{Gather, Queue, Submission, Woken};
+use crate::segments::{Segment, Segments};
+use crate::{AppendError, Clock, Committed, Durability, Offset};
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// A submission in the queue.
-pub(crate) struct Submission {
-    pub(crate) batch: Batch,
-    pub(crate) permit: Permit,
-    pub(crate) on_commit: OnCommit,
-}
-
-/// What submitters and the committer share.
-#[derive(Default)]
-pub(crate) struct Queue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    waiting: VecDeque<Submission>,
-    bytes: usize,
-    closed: bool,
-}
-
-impl Queue {
-    /// Puts a submission in line.
-    ///
-    /// # Errors
-    /// Gives it back where the journal is closed.
-    pub(crate) fn push(&self, submission: Submission) -> Result<(), Submission> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(submission);
-        }
-        state.bytes += submission.batch.byte_len();
-        state.waiting.push_back(submission);
-        let first = state.waiting.len() == 1;
-        drop(state);
-        if first {
-            self.filled.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Lets the committer end once the queue is empty.
-    pub(crate) fn close(&self) {
-        self.state.lock().closed = true;
-        self.filled.notify_one();
-    }
-
-    /// Waits for submissions and takes up to `bytes_max` of them; none when the queue is closed and empty.
-    fn take(&self, bytes_max: usize, linger: Duration, into: &mut Vec<Submission>) {
-        let mut state = self.state.lock();
-        while state.waiting.is_empty() && !state.closed {
-            self.filled.wait(&mut state);
-        }
-        if !linger.is_zero() && !state.closed {
-            let until = Instant::now() + linger;
-            while state.bytes < bytes_max && !state.closed {
-                if self.filled.wait_until(&mut state, until).timed_out() {
-                    break;
-                }
-            }
-        }
-        let mut bytes = 0;
-        while let Some(submission) = state.waiting.front() {
-            bytes += submission.batch.byte_len();
-            if bytes > bytes_max && !into.is_empty() {
-                break;
-            }
-            state.bytes -= submission.batch.byte_len();
-            into.extend(state.waiting.pop_front());
-        }
-    }
+/// What the committer tells its journal.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Why nothing can be appended at the moment.
+    pub(crate) failing: Mutex<Option<AppendError>>,
+    /// Records before this one are no longer needed.
+    pub(crate) released: AtomicU64,
 }
 
 /// The thread's own state.
 pub(crate) struct Committer {
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) segments: Arc<Segments>,
-    pub(crate) config: JournalConfig,
-    pub(crate) metrics: JournalMetrics,
-    pub(crate) failing: Arc<Mutex<Option<AppendError>>>,
-    pub(crate) released: Arc<std::sync::atomic::AtomicU64>,
+    queue: Arc<Queue>,
+    segments: Arc<Segments>,
+    shared: Arc<Shared>,
+    config: JournalConfig,
+    metrics: JournalMetrics,
+    clock: Clock,
+    group: Vec<u8>,
+    /// Whether everything that was written is synced.
+    synced: bool,
+    pace: Pace,
+    failure: Option<Failure>,
+    pause: Duration,
+}
+
+/// What the linger goes by.
+#[derive(Debug, Default)]
+struct Pace {
+    begun: Option<Instant>,
+    submissions: usize,
+}
+
+/// What is to be repaired.
+struct Failure {
+    error: AppendError,
+    retry_at: Instant,
+    needs_segment: bool,
+    /// Bytes that could not be written.
+    probe_bytes: usize,
 }
 
 impl Committer {
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        segments: Arc<Segments>,
+        shared: Arc<Shared>,
+        config: JournalConfig,
+        metrics: JournalMetrics,
+        clock: Clock,
+    ) -> Self {
+        let (group, pace) = (Vec::new(), Pace::default());
+        // Opening syncs what is there.
+        Self {
+            queue,
+            segments,
+            shared,
+            config,
+            metrics,
+            clock,
+            group,
+            synced: true,
+            pace,
+            failure: None,
+            pause: PAUSE_MIN,
+        }
+    }
+
     /// Runs until the queue is closed and empty.
-    pub(crate) fn run(self) {
+    pub(crate) fn run(mut self) {
         let mut taken = Vec::new();
-        let mut group = Vec::new();
-        let mut pause = PAUSE_MIN;
-        let mut probe_at: Option<Instant> = None;
         loop {
-            let linger = if probe_at.is_some() { Duration::ZERO } else { self.config.linger };
-            self.queue.take(self.config.group_bytes_max.min(GROUP_BODY_BYTES_MAX), linger, &mut taken);
-            if taken.is_empty() {
-                return;
+            let retry_at = self.failure.as_ref().map(|failure| failure.retry_at);
+            let woken = self.queue.take(self.gather(), retry_at, &mut taken);
+            if woken == Woken::Closed {
+                return self.end();
             }
-            if probe_at.is_some_and(|at| Instant::now() < at) {
-                let error = self.failing.lock().clone().unwrap_or(AppendError::Closed);
-                self.refuse(&mut taken, &error);
-                continue;
+            let began = Instant::now();
+            if let Some(failure) = self.failure.take() {
+                if woken == Woken::Retry || began >= failure.retry_at {
+                    self.repair(failure);
+                } else {
+                    self.failure = Some(failure);
+                }
             }
-            match self.commit(&mut taken, &mut group) {
-                Ok(()) => {
-                    if probe_at.take().is_some() {
-                        tracing::info!("the journal takes writes again");
-                        pause = PAUSE_MIN;
-                    }
-                }
-                Err(error) => {
-                    if probe_at.is_none() {
-                        tracing::error!(%error, "the journal does not take writes; publishers and writers are refused");
-                    }
-                    self.metrics.failures.inc();
-                    *self.failing.lock() = Some(error.clone());
-                    self.refuse(&mut taken, &error);
-                    probe_at = Some(Instant::now() + pause);
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
+            if self.failure.is_none() && woken == Woken::Submissions {
+                self.pace = Pace { begun: Some(began), submissions: taken.len() };
+                self.commit(&mut taken);
+            }
+            if let Some(failure) = &self.failure {
+                self.refuse(&mut taken, &failure.error);
             }
         }
     }
 
-    /// Writes what was taken as one group. On error everything is still in `taken`.
-    fn commit(&self, taken: &mut Vec<Submission>, group: &mut Vec<u8>) -> Result<(), AppendError> {
-        self.make_room()?;
+    fn gather(&self) -> Gather {
+        let lingers = !self.config.linger.is_zero() && self.failure.is_none() && self.pace.submissions > 1;
+        Gather {
+            bytes_max: self.config.group_bytes_max.min(GROUP_BODY_BYTES_MAX),
+            until: self.pace.begun.filter(|_| lingers).map(|begun| begun + self.config.linger),
+            count: self.pace.submissions,
+        }
+    }
+
+    /// Writes what was taken as one group and calls back. On failure everything is still in `taken`.
+    fn commit(&mut self, taken: &mut Vec<Submission>) {
+        if let Err(failure) = self.make_room() {
+            return self.fail(failure);
+        }
         let last = self.segments.last();
         let first = last.next;
-        group.clear();
-        let start = begin_group(group);
-        let mut count = 0_u32;
-        for submission in taken.iter() {
-            group.extend_from_slice(submission.batch.encoded());
-            count += u32::try_from(submission.batch.len()).unwrap_or(u32::MAX);
-        }
+        let count: usize = taken.iter().map(|submission| submission.batch.len()).sum();
         if count > 0 {
-            finish_group(group, start, first, count);
+            begin_group(&mut self.group);
+            taken.iter().for_each(|submission| self.group.extend_from_slice(submission.batch.encoded()));
+            // More records than that do not fit the bytes of a group.
+            let count = u32::try_from(count).expect("each record takes four bytes");
+            finish_group(&mut self.group, last.header.salt, first, count, self.synced);
             let begun = Instant::now();
-            if self.config.durability == Durability::Memory {
-                self.call_back(taken, first);
-            }
-            if let Err(error) = self.write(&last, group) {
-                self.start_over(&last);
-                return Err(append_error(&error));
+            if let Err(error) = self.write(&last) {
+                return self.fail(Failure {
+                    error: append_error(&error),
+                    retry_at: begun,
+                    needs_segment: true,
+                    probe_bytes: self.group.len(),
+                });
             }
             self.metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
-            self.segments.commit(last.committed_bytes + group.len() as u64, first + Offset::from(count));
+            self.segments.commit(last.end + self.group.len() as u64, first + Offset::from(count));
             self.metrics.groups.inc();
             self.metrics.records.inc_by(u64::from(count));
-            self.metrics.bytes.inc_by(group.len() as u64);
+            self.metrics.bytes.inc_by(self.group.len() as u64);
+            // One large batch must not keep its memory for good.
+            self.group.shrink_to(2 * self.config.group_bytes_max);
         }
-        // Whoever hears that it is durable must not be told by the status that nothing is.
-        *self.failing.lock() = None;
+        self.pause = PAUSE_MIN;
         self.call_back(taken, first);
-        Ok(())
     }
 
-    fn write(&self, last: &crate::segments::Segment, group: &[u8]) -> io::Result<()> {
-        last.file.write_at(group, last.committed_bytes)?;
-        match self.config.durability {
-            Durability::Fsync => last.file.sync(),
-            Durability::Os | Durability::Memory => Ok(()),
+    fn write(&mut self, last: &Segment) -> io::Result<()> {
+        last.file.write_at(&self.group, last.end)?;
+        if self.config.durability == Durability::Fsync {
+            return last.file.sync();
         }
+        self.synced = false;
+        Ok(())
     }
 
     /// Rolls when the segment is full, and trims what is released when the log is too large.
-    fn make_room(&self) -> Result<(), AppendError> {
+    fn make_room(&mut self) -> Result<(), Failure> {
         let last = self.segments.last();
-        if last.committed_bytes >= self.config.segment_bytes && last.next > last.base {
-            if self.config.durability != Durability::Fsync {
-                last.file.sync().map_err(|error| append_error(&error))?;
-            }
-            self.segments.roll().map_err(|error| append_error(&error))?;
+        if last.end >= self.config.segment_bytes && !last.is_empty() {
+            self.roll(&last).map_err(|error| Failure {
+                error: append_error(&error),
+                retry_at: Instant::now(),
+                needs_segment: true,
+                probe_bytes: 0,
+            })?;
         }
-        let released = self.released.load(std::sync::atomic::Ordering::Acquire);
-        let trimmed = self
-            .segments
-            .trim(released, self.config.total_bytes_max)
-            .map_err(|error| append_error(&error))?;
-        self.metrics.trimmed.inc_by(trimmed as u64);
+        let released = self.shared.released.load(Ordering::Acquire);
+        let limit_bytes = self.config.total_bytes_max;
+        match self.segments.trim(released, limit_bytes) {
+            Ok(trimmed) => drop(self.metrics.trimmed.inc_by(trimmed)),
+            // Not a reason to refuse: it is tried again at the next group, and the limit below holds.
+            Err(error) => {
+                self.metrics.failures.inc();
+                tracing::warn!(%error, "a segment that is no longer needed could not be removed");
+            }
+        }
         let (_, _, disk_bytes) = self.segments.extent();
         self.metrics.disk_bytes.set(disk_bytes);
-        // One segment of grace: a snapshot that is due releases the older ones.
-        if disk_bytes > self.config.total_bytes_max.saturating_add(self.config.segment_bytes) {
-            return Err(AppendError::NoSpace(format!(
-                "it holds {disk_bytes} bytes, journal.max_total_bytes allows {}, and nothing may be trimmed",
-                self.config.total_bytes_max
-            )));
+        if disk_bytes > limit_bytes {
+            let error = AppendError::LimitReached { disk_bytes, limit_bytes };
+            return Err(Failure { error, retry_at: Instant::now(), needs_segment: false, probe_bytes: 0 });
         }
         Ok(())
     }
 
-    /// After a failed write: cuts the segment back and goes on in a new one. Where that fails, too, the next attempt
-    /// writes over the same place; either way nothing behind the committed end was acknowledged.
-    fn start_over(&self, last: &crate::segments::Segment) {
-        let cut = last.file.truncate(last.committed_bytes).and_then(|()| last.file.sync());
-        let rolled = if last.next > last.base { self.segments.roll() } else { Ok(()) };
-        if let Err(error) = cut.and(rolled) {
-            tracing::warn!(%error, "the journal's segment could not be cut back yet");
+    /// Goes on in a new segment after an orderly end of `last`.
+    fn roll(&mut self, last: &Segment) -> io::Result<()> {
+        if self.config.durability == Durability::Os && !self.synced {
+            last.file.sync()?;
+            self.synced = true;
+        }
+        self.segments.roll(last.next, self.synced)?;
+        Ok(())
+    }
+
+    fn fail(&mut self, mut failure: Failure) {
+        if self.shared.failing.lock().is_none() {
+            tracing::error!(error = %failure.error, "the journal does not take writes; everybody who writes is refused");
+        }
+        self.metrics.failures.inc();
+        *self.shared.failing.lock() = Some(failure.error.clone());
+        failure.retry_at = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.failure = Some(failure);
+    }
+
+    /// Tries to get into a state in which the next group can be written.
+    fn repair(&mut self, failure: Failure) {
+        if failure.needs_segment
+            && let Err(error) = self.start_over(failure.probe_bytes)
+        {
+            return self.fail(Failure { error: append_error(&error), ..failure });
+        }
+        match self.make_room() {
+            Ok(()) => {
+                *self.shared.failing.lock() = None;
+                tracing::info!("the journal takes writes again");
+            }
+            Err(failure) => self.fail(failure),
         }
     }
 
+    /// Cuts the last segment back, goes on in a new one, and tries whether it takes as many bytes as could not be written.
+    fn start_over(&mut self, probe_bytes: usize) -> io::Result<()> {
+        let last = self.segments.last();
+        if let Err(error) = last.file.truncate(last.end) {
+            // The new segment says where this one ends, so what is behind it is void anyhow.
+            tracing::debug!(%error, "what a failed commit left behind could not be cut off");
+        }
+        // What is committed there was synced before, if anything was; of the failed rest the new segment says nothing.
+        self.segments.roll(last.next, self.synced)?;
+        let new = self.segments.last();
+        self.group.clear();
+        self.group.resize(probe_bytes, 0);
+        if probe_bytes > 0 {
+            new.file.write_at(&self.group, HEADER_BYTES as u64)?;
+            new.file.sync()?;
+            new.file.truncate(HEADER_BYTES as u64)?;
+            new.file.sync()?;
+        }
+        Ok(())
+    }
+
     fn call_back(&self, taken: &mut Vec<Submission>, mut first: Offset) {
+        let durable_at_micros = (self.clock)();
         for Submission { batch, permit, on_commit } in taken.drain(..) {
-            let committed = Committed { first, batch };
+            let committed = Committed { first, batch, durable_at_micros };
             first += committed.batch.len() as Offset;
             on_commit(Ok(committed));
             drop(permit);
@@ -239,6 +284,16 @@ impl Committer {
             self.metrics.refused.inc_by(batch.len() as u64);
             on_commit(Err(error.clone()));
             drop(permit);
+        }
+    }
+
+    /// An orderly end: under `Os`, what was committed reaches the disk.
+    fn end(self) {
+        if self.config.durability == Durability::Os
+            && !self.synced
+            && let Err(error) = self.segments.last().file.sync()
+        {
+            tracing::warn!(%error, "the journal could not be synced at its end");
         }
     }
 }

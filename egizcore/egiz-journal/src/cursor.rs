@@ -1,45 +1,44 @@
-//! Reads committed records in order, a group at a time.
+//! Reads committed records in order, a group at a time, from large reads.
 
 use std::sync::Arc;
 
 use crate::batch::records;
-use crate::format::{self, GROUP_HEADER_BYTES, HEADER_BYTES};
-use crate::segments::{Segment, Segments, file_name};
+use crate::format::{self, Flaw, GROUP_HEADER_BYTES, GroupHeader, HEADER_BYTES};
+use crate::segments::{Segment, Segments};
+use crate::window::{Source as _, Window};
 use crate::{Offset, ReadError};
 
 /// A place in the log. It sees what is committed by the time it gets there, and can be asked again for more later.
 pub struct Cursor {
     segments: Arc<Segments>,
-    base: Offset,
+    /// As far as it was committed when it was last looked at.
+    segment: Segment,
+    window: Window,
     position: u64,
     /// The offset of the next group.
     next: Offset,
     /// Records before this one are skipped.
     from: Offset,
-    buffer: Vec<u8>,
 }
 
 impl std::fmt::Debug for Cursor {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Cursor")
-            .field("next", &self.next)
-            .field("from", &self.from)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Cursor").field("next", &self.next()).finish_non_exhaustive()
     }
 }
 
 impl Cursor {
     pub(crate) fn new(segments: Arc<Segments>, from: Offset) -> Result<Self, ReadError> {
         let segment = segments.holding(from)?;
-        Ok(Self {
-            segments,
-            base: segment.base,
-            position: HEADER_BYTES as u64,
-            next: segment.base,
-            from,
-            buffer: Vec::new(),
-        })
+        let window = Window::new(Arc::clone(&segment.file), segment.end);
+        let next = segment.header.base;
+        Ok(Self { segments, segment, window, position: HEADER_BYTES as u64, next, from })
+    }
+
+    /// The offset from which on nothing was given out yet.
+    #[must_use]
+    pub fn next(&self) -> Offset {
+        self.next.max(self.from)
     }
 
     /// Calls `each` with the offset and the bytes of every record of the next group that has any at or after where the
@@ -48,69 +47,70 @@ impl Cursor {
     /// # Errors
     /// Where the log was trimmed up to here, is damaged, or cannot be read.
     pub fn next_group(&mut self, mut each: impl FnMut(Offset, &[u8])) -> Result<bool, ReadError> {
-        loop {
-            let Some(segment) = self.segments.starting_at(self.base) else {
-                let (first, ..) = self.segments.extent();
-                return Err(ReadError::Trimmed { wanted: self.next.max(self.from), first });
-            };
-            if self.position >= segment.committed_bytes {
-                match self.segments.starting_at(segment.next) {
-                    Some(following) if following.base != segment.base => {
-                        self.base = following.base;
-                        self.position = HEADER_BYTES as u64;
-                        continue;
+        while self.has_group()? {
+            let group = self.group_header()?;
+            let at = self.position;
+            if group.next() > self.from {
+                let name = || self.segment.name();
+                let bytes = self
+                    .window
+                    .at(at, GROUP_HEADER_BYTES + group.body_bytes)
+                    .map_err(|source| ReadError::Io { file: name(), source })?;
+                format::check_group(bytes, &group).map_err(|flaw| ReadError::Damaged {
+                    file: name(),
+                    position: at,
+                    flaw,
+                })?;
+                for (offset, record) in (group.first..).zip(records(&bytes[GROUP_HEADER_BYTES..])) {
+                    if offset >= self.from {
+                        each(offset, record);
                     }
-                    _ => return Ok(false),
                 }
             }
-            let header = self.read_header(&segment)?;
-            let group_next = header.first + Offset::from(header.count);
-            let body_at = self.position + GROUP_HEADER_BYTES as u64;
-            if group_next <= self.from {
-                self.position = body_at + header.body_bytes as u64;
-                self.next = group_next;
-                continue;
+            self.position += group.whole_bytes();
+            self.next = group.next();
+            if self.next > self.from {
+                return Ok(true);
             }
-            self.fill(&segment, body_at, header.body_bytes)?;
-            format::check_group(&header, &self.buffer).map_err(|reason| self.damaged(&segment, reason))?;
-            self.position = body_at + header.body_bytes as u64;
-            self.next = group_next;
-            for (offset, record) in (header.first..).zip(records(&self.buffer)) {
-                if offset >= self.from {
-                    each(offset, record);
+        }
+        Ok(false)
+    }
+
+    /// Whether there is a group at the position, which moves on to the following segment where this one ends.
+    fn has_group(&mut self) -> Result<bool, ReadError> {
+        while self.position >= self.segment.end {
+            let segment = match self.segments.from(self.segment.header.base) {
+                // It has grown, or has been made anew, which happens only to segments without records.
+                (Some(now), _) if now.end > self.position => now,
+                (Some(_), None) => return Ok(false),
+                (Some(_), Some(following)) => following,
+                // It is trimmed away. Nothing is lost if it had been read to its end.
+                (None, Some(oldest)) if oldest.header.base == self.next => oldest,
+                (None, oldest) => {
+                    let first = oldest.map_or(0, |oldest| oldest.header.base);
+                    return Err(ReadError::Trimmed { wanted: self.next(), first });
                 }
+            };
+            if segment.header == self.segment.header {
+                self.window.extend(segment.end);
+            } else {
+                self.window = Window::new(Arc::clone(&segment.file), segment.end);
+                self.position = HEADER_BYTES as u64;
+                self.next = segment.header.base;
             }
-            return Ok(true);
+            self.segment = segment;
         }
+        Ok(true)
     }
 
-    fn read_header(&mut self, segment: &Segment) -> Result<format::GroupHeader, ReadError> {
-        self.fill(segment, self.position, GROUP_HEADER_BYTES)?;
-        let header =
-            format::decode_group_header(&self.buffer).map_err(|reason| self.damaged(segment, reason))?;
-        if header.first != self.next {
-            return Err(self.damaged(segment, "a group's first offset does not follow on"));
-        }
-        Ok(header)
-    }
-
-    fn fill(&mut self, segment: &Segment, position: u64, count: usize) -> Result<(), ReadError> {
-        self.buffer.resize(count, 0);
-        let read = segment
-            .file
-            .read_at(&mut self.buffer, position)
-            .map_err(|source| ReadError::Io { file: file_name(segment.base), source })?;
-        if read < count {
-            return Err(self.damaged(segment, "the file is shorter than what was committed"));
-        }
-        Ok(())
-    }
-
-    fn damaged(&self, segment: &Segment, reason: &str) -> ReadError {
-        ReadError::Damaged {
-            file: file_name(segment.base),
-            position: self.position,
-            reason: reason.to_owned(),
-        }
+    fn group_header(&mut self) -> Result<GroupHeader, ReadError> {
+        let salt = self.segment.header.salt;
+        let bytes = self.window.at(self.position, GROUP_HEADER_BYTES);
+        let bytes = bytes.map_err(|source| ReadError::Io { file: self.segment.name(), source })?;
+        let group = match format::decode_group_header(bytes, salt) {
+            Ok(group) if group.first != self.next => Err(Flaw::GroupOffset(group.first)),
+            other => other,
+        };
+        group.map_err(|flaw| ReadError::Damaged { file: self.segment.name(), position: self.position, flaw })
     }
 }

@@ -1,57 +1,37 @@
 //! The journal in a folder of the local disk.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::committer::{Committer, Queue, Submission};
+use crate::committer::{Committer, Shared};
+use crate::config::JournalConfig;
+use crate::format::{Flaw, GROUP_BODY_BYTES_MAX};
 use crate::metrics::JournalMetrics;
-use crate::recovery::{self, RecoveryReport};
+use crate::queue::{Gather, Queue, Submission, Woken};
+use crate::recovery::{self, Recover, RecoveryReport};
 use crate::segments::Segments;
 use crate::storage::{Folder, Storage};
 use crate::{
-    AppendError, Batch, Cursor, Durability, Journal, JournalStatus, Offset, OnCommit, Permit, ReadError,
+    AppendError, Batch, Clock, Cursor, Journal, JournalStatus, Offset, OnCommit, Permit, ReadError,
     Reservation,
 };
-
-/// How a journal works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JournalConfig {
-    /// What committed means.
-    pub durability: Durability,
-    /// How long a group may gather beyond the time that the disk is busy; 0 to 2 ms.
-    pub linger: Duration,
-    /// A segment is closed when it has this many bytes.
-    pub segment_bytes: u64,
-    /// The log's size from which released segments go; one segment beyond it, appends are refused.
-    pub total_bytes_max: u64,
-    /// Bytes that may wait in the queue. Full: `reserve` waits.
-    pub queue_bytes: usize,
-    /// The largest group; a single larger batch makes a group of its own.
-    pub group_bytes_max: usize,
-}
-
-impl Default for JournalConfig {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Fsync,
-            linger: Duration::ZERO,
-            segment_bytes: 64 << 20,
-            total_bytes_max: 2 << 30,
-            queue_bytes: 16 << 20,
-            group_bytes_max: 4 << 20,
-        }
-    }
-}
 
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Another program, or another journal of this one, uses the folder.
+    #[error("another program has the journal in {folder} open")]
+    InUse {
+        /// The folder.
+        folder: String,
+    },
     /// The disk does not give what is needed.
     #[error("the journal cannot be opened: {what}")]
     Io {
@@ -63,7 +43,8 @@ pub enum OpenError {
     },
     /// Acknowledged records are damaged.
     #[error(
-        "the journal's {file} is damaged at byte {position}: {reason}; restore it from a backup, or move it and the segments after it away to go on without them"
+        "the journal's {file} is damaged at byte {position}: {flaw}{}; restore the journal from a backup",
+        valid_from.map(|at| format!(", though a valid commit follows at byte {at}")).unwrap_or_default()
     )]
     Damaged {
         /// The segment's file.
@@ -71,7 +52,9 @@ pub enum OpenError {
         /// Where in it.
         position: u64,
         /// What is wrong.
-        reason: String,
+        flaw: Flaw,
+        /// Where a valid commit follows, which is how it is known not to be a torn tail.
+        valid_from: Option<u64>,
     },
 }
 
@@ -79,10 +62,11 @@ pub enum OpenError {
 pub struct FileJournal {
     queue: Arc<Queue>,
     segments: Arc<Segments>,
+    shared: Arc<Shared>,
     config: JournalConfig,
+    metrics: JournalMetrics,
     room: Arc<Semaphore>,
-    failing: Arc<Mutex<Option<AppendError>>>,
-    released: Arc<AtomicU64>,
+    recovery: Arc<RecoveryReport>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -96,7 +80,8 @@ impl std::fmt::Debug for FileJournal {
 const ROOM_UNIT_BYTES: usize = 1024;
 
 impl FileJournal {
-    /// Opens the journal in `folder`, making it if it is not there.
+    /// Opens the journal in `folder`, making it if it is not there, and starts its thread. Blocks while it reads the last
+    /// segment.
     ///
     /// # Errors
     /// [`OpenError`]: the folder cannot be used, another program has it, or acknowledged records are damaged.
@@ -104,10 +89,13 @@ impl FileJournal {
         folder: &Path,
         config: JournalConfig,
         metrics: JournalMetrics,
+        clock: Clock,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let storage = Folder::open(folder)
-            .map_err(|source| OpenError::Io { what: folder.display().to_string(), source })?;
-        Self::open_storage(Arc::new(storage), config, metrics)
+        let storage = Folder::open(folder).map_err(|source| match source.kind() {
+            std::io::ErrorKind::WouldBlock => OpenError::InUse { folder: folder.display().to_string() },
+            _ => OpenError::Io { what: folder.display().to_string(), source },
+        })?;
+        Self::open_storage(Arc::new(storage), config, metrics, clock)
     }
 
     /// Opens the journal on any storage.
@@ -118,43 +106,83 @@ impl FileJournal {
         storage: Arc<dyn Storage>,
         config: JournalConfig,
         metrics: JournalMetrics,
+        clock: Clock,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let (segments, report) = recovery::open(&storage)?;
+        let config = config.bounded();
+        let how = Recover { verify_all: config.verify_all, next_at_least: config.next_at_least };
+        let (segments, report) = recovery::open(&storage, how)?;
         let segments = Arc::new(Segments::new(storage, segments));
-        let queue = Arc::new(Queue::default());
-        let failing = Arc::new(Mutex::new(None));
-        let released = Arc::new(AtomicU64::new(0));
-        let committer = Committer {
-            queue: Arc::clone(&queue),
-            segments: Arc::clone(&segments),
+        let (queue, shared) = (Arc::new(Queue::new()), Arc::new(Shared::default()));
+        let committer = Committer::new(
+            Arc::clone(&queue),
+            Arc::clone(&segments),
+            Arc::clone(&shared),
             config,
-            metrics,
-            failing: Arc::clone(&failing),
-            released: Arc::clone(&released),
-        };
+            metrics.clone(),
+            clock,
+        );
+        let (their_queue, their_shared) = (Arc::clone(&queue), Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || committer.run())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| committer.run())).is_err() {
+                    give_up(&their_queue, &their_shared);
+                }
+            })
             .map_err(|source| OpenError::Io { what: "no thread for the committer".to_owned(), source })?;
-        let room =
-            Arc::new(Semaphore::new((config.queue_bytes / ROOM_UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS)));
+        let room = Arc::new(Semaphore::new(room_units(config.queue_bytes)));
+        let recovery = Arc::new(report.clone());
         let committer = Mutex::new(Some(thread));
-        Ok((Self { queue, segments, config, room, failing, released, committer }, report))
+        Ok((Self { queue, segments, shared, config, metrics, room, recovery, committer }, report))
+    }
+
+    fn units(&self, bytes: usize) -> u32 {
+        let units = bytes.div_ceil(ROOM_UNIT_BYTES).clamp(1, room_units(self.config.queue_bytes));
+        u32::try_from(units).unwrap_or(u32::MAX)
+    }
+}
+
+fn room_units(queue_bytes: usize) -> usize {
+    (queue_bytes / ROOM_UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize))
+}
+
+/// After a panic in a callback: what it should have done with durable records is unknown, so nothing more is accepted.
+fn give_up(queue: &Queue, shared: &Shared) {
+    let error = AppendError::Io("a commit callback panicked; a restart is needed".to_owned());
+    tracing::error!(%error, "the journal has stopped");
+    *shared.failing.lock() = Some(error.clone());
+    queue.close();
+    let everything = Gather { bytes_max: usize::MAX, until: None, count: 0 };
+    let mut taken = Vec::new();
+    while queue.take(everything, Some(Instant::now()), &mut taken) != Woken::Closed {
+        for Submission { on_commit, .. } in taken.drain(..) {
+            let error = error.clone();
+            // Whatever this one does, the others are to hear of it, too.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_commit(Err(error))));
+        }
     }
 }
 
 impl Journal for FileJournal {
     fn reserve(&self, bytes: usize) -> Reservation<'_> {
-        let all = (self.config.queue_bytes / ROOM_UNIT_BYTES).max(1);
-        let units = bytes.div_ceil(ROOM_UNIT_BYTES).clamp(1, all);
-        let room = Arc::clone(&self.room);
-        Box::pin(async move {
-            let units = u32::try_from(units).unwrap_or(u32::MAX);
-            Permit { _room: room.acquire_many_owned(units).await.ok() }
-        })
+        if let Some(permit) = self.try_reserve(bytes) {
+            return Box::pin(std::future::ready(permit));
+        }
+        self.metrics.reserve_waits.inc();
+        let (room, units) = (Arc::clone(&self.room), self.units(bytes));
+        Box::pin(async move { Permit { _room: room.acquire_many_owned(units).await.ok() } })
+    }
+
+    fn try_reserve(&self, bytes: usize) -> Option<Permit> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(self.units(bytes)).ok()?;
+        Some(Permit { _room: Some(room) })
     }
 
     fn submit(&self, batch: Batch, permit: Permit, on_commit: OnCommit) {
+        let bytes = batch.byte_len();
+        if bytes > GROUP_BODY_BYTES_MAX {
+            return on_commit(Err(AppendError::TooLarge { bytes, limit_bytes: GROUP_BODY_BYTES_MAX }));
+        }
         if let Err(Submission { on_commit, .. }) = self.queue.push(Submission { batch, permit, on_commit }) {
             on_commit(Err(AppendError::Closed));
         }
@@ -165,7 +193,10 @@ impl Journal for FileJournal {
     }
 
     fn release_before(&self, offset: Offset) {
-        self.released.fetch_max(offset, Ordering::AcqRel);
+        self.shared.released.fetch_max(offset, Ordering::AcqRel);
+        if self.shared.failing.lock().is_some() {
+            self.queue.nudge();
+        }
     }
 
     fn status(&self) -> JournalStatus {
@@ -175,16 +206,17 @@ impl Journal for FileJournal {
             next,
             disk_bytes,
             durability: self.config.durability,
-            failing: self.failing.lock().clone(),
+            failing: self.shared.failing.lock().clone(),
+            recovery: Arc::clone(&self.recovery),
         }
     }
 
     fn close(&self) {
         self.queue.close();
-        if let Some(thread) = self.committer.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the journal's committer had panicked");
+        let Some(thread) = self.committer.lock().take() else { return };
+        // The last reference may be dropped by a callback, on the committer's own thread: it ends by itself.
+        if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+            tracing::error!("the journal's thread had panicked");
         }
     }
 }

@@ -18,10 +18,12 @@ pub struct JournalMetrics {
     pub(crate) groups: Counter,
     /// `egiz_journal_refused_records_total`: records that were refused because the disk was full or failing.
     pub(crate) refused: Counter,
-    /// `egiz_journal_failures_total`: writes or syncs that failed.
+    /// `egiz_journal_failures_total`: writes, syncs and removals that failed, and attempts to repair.
     pub(crate) failures: Counter,
     /// `egiz_journal_trimmed_segments_total`: segments removed.
     pub(crate) trimmed: Counter,
+    /// `egiz_journal_reserve_waits_total`: times that somebody had to wait for room in the queue.
+    pub(crate) reserve_waits: Counter,
     /// `egiz_journal_commit_seconds`: one write and sync.
     pub(crate) commit_seconds: Histogram,
     /// `egiz_journal_disk_bytes`: bytes on disk.
@@ -38,6 +40,7 @@ impl JournalMetrics {
             refused: Counter::default(),
             failures: Counter::default(),
             trimmed: Counter::default(),
+            reserve_waits: Counter::default(),
             commit_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             disk_bytes: Gauge::default(),
         };
@@ -49,8 +52,17 @@ impl JournalMetrics {
             "Records refused because the disk was full or failing",
             metrics.refused.clone(),
         );
-        registry.register("egiz_journal_failures", "Writes or syncs that failed", metrics.failures.clone());
+        registry.register(
+            "egiz_journal_failures",
+            "Writes, syncs and removals that failed",
+            metrics.failures.clone(),
+        );
         registry.register("egiz_journal_trimmed_segments", "Segments removed", metrics.trimmed.clone());
+        registry.register(
+            "egiz_journal_reserve_waits",
+            "Times somebody waited for room in the queue",
+            metrics.reserve_waits.clone(),
+        );
         registry.register(
             "egiz_journal_commit_seconds",
             "One write and sync",

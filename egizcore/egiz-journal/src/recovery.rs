@@ -1,29 +1,61 @@
 //! Opening a log that may have been cut off at any instant.
 //!
-//! Segments must follow on one another. In the last one, a group that does not check out is a torn tail if nothing valid
-//! follows it: it was being written when the program or the machine stopped, and nothing in it was acknowledged. It is cut
-//! off and reported. Anything else is damage, and the journal refuses to open rather than to go on with a hole: the error
-//! names file and place, and a backup or the owner decides.
+//! The headers of all segments are read: each must follow on the one before and find it as long as it was. The last segment
+//! is read wholly. A group in it that does not check out is a torn tail, unless a valid group behind it says that everything
+//! before was synced: then acknowledged records are damaged, and the journal refuses to open rather than to go on with a
+//! hole. The error names file and place, and a backup or the owner decides.
+//!
+//! ```text
+//!  last segment:   group group gro·                       → cut off, reported: nothing in it was acknowledged
+//!                  group gr··p group(synced before)       → refused: damage
+//!                  group gr··p group                      → cut off: a power cut under durability `os` or `memory`
+//!  others:         shorter than pinned, missing, misnamed → refused: damage
+//!                  longer than pinned                     → the rest is void: what a failed commit left behind
+//! ```
+//!
+//! What it can't tell apart: damage to the very last commit looks like a torn tail.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
-use crate::format::{self, GROUP_HEADER_BYTES, GroupHeader, HEADER_BYTES};
-use crate::segments::{Segment, Segments, base_of, file_name};
-use crate::storage::{Storage, StoredFile};
+use memchr::memmem;
+
+use crate::format::{self, Flaw, GROUP_HEADER_BYTES, GroupHeader, HEADER_BYTES, Header};
+use crate::segments::{self, Segment, base_of, file_name};
+use crate::storage::Storage;
+use crate::window::{Source, Window};
 use crate::{Offset, OpenError};
 
 /// What was found when the journal was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// Segments there were.
+    /// Segments there are.
     pub segments: usize,
     /// The oldest offset kept.
     pub first: Offset,
     /// The offset of the next record.
     pub next: Offset,
-    /// Bytes of a torn tail that were cut off, with the reason; nothing in them had been acknowledged.
-    pub torn_tail: Option<(u64, String)>,
+    /// A torn tail that was cut off; nothing in it had been acknowledged.
+    pub torn_tail: Option<TornTail>,
+    /// A segment that was being made when the program stopped, and was taken away; nothing was ever in it.
+    pub half_made: Option<String>,
+}
+
+/// Bytes at the end of the log that were no whole commit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes of {file} from byte {position} (offset {offset}) were cut off: {flaw}")]
+pub struct TornTail {
+    /// The segment's file.
+    pub file: String,
+    /// Where in it they began.
+    pub position: u64,
+    /// The offset that the first record in them would have had; the next record gets it.
+    pub offset: Offset,
+    /// How many there were.
+    pub bytes: u64,
+    /// What was wrong with them.
+    pub flaw: Flaw,
 }
 
 /// How a segment's groups end.
@@ -34,131 +66,240 @@ pub struct Scan {
     /// The offset after the last record.
     pub next: Offset,
     /// Why the rest does not check out; `None` when there is no rest.
-    pub trouble: Option<String>,
-    /// Where a valid group lies behind the trouble, if one does.
-    pub valid_group_behind: Option<u64>,
+    pub flaw: Option<Flaw>,
+    /// Where behind the flaw a valid group says that everything before it was synced.
+    pub damaged_before: Option<u64>,
 }
 
-/// Walks the groups of a whole segment. Pure; never panics on any bytes.
+/// Walks the groups of a whole segment. Pure; does not panic on any bytes.
 ///
 /// # Errors
-/// In words, where the header itself is wrong.
-pub fn scan_segment(bytes: &[u8]) -> Result<(Offset, Scan), &'static str> {
-    let base = format::decode_header(bytes)?;
+/// Where the header itself is wrong.
+pub fn scan_segment(bytes: &[u8]) -> Result<(Header, Scan), Flaw> {
+    let header = Header::decode(bytes)?;
+    let scan = scan(&mut &*bytes, &header, bytes.len() as u64, Offset::MAX);
+    Ok((header, scan.expect("memory can be read")))
+}
+
+/// Walks groups up to byte `length` and offset `stop`.
+fn scan(source: &mut impl Source, header: &Header, length: u64, stop: Offset) -> io::Result<Scan> {
     let mut scan =
-        Scan { valid_bytes: HEADER_BYTES as u64, next: base, trouble: None, valid_group_behind: None };
-    let mut at = HEADER_BYTES;
-    while at < bytes.len() {
-        match group_at(bytes, at, scan.next, true) {
+        Scan { valid_bytes: HEADER_BYTES as u64, next: header.base, flaw: None, damaged_before: None };
+    while scan.valid_bytes < length && scan.next < stop {
+        let group = match group_at(source, scan.valid_bytes, header.salt)? {
+            Ok(group) if group.first != scan.next => Err(Flaw::GroupOffset(group.first)),
+            other => other,
+        };
+        match group {
             Ok(group) => {
-                at += GROUP_HEADER_BYTES + group.body_bytes;
-                scan.valid_bytes = at as u64;
-                scan.next += Offset::from(group.count);
+                scan.valid_bytes += group.whole_bytes();
+                scan.next = group.next();
             }
-            Err(reason) => {
-                scan.trouble = Some(reason.to_owned());
-                let mut behind = at + 1..bytes.len();
-                scan.valid_group_behind =
-                    behind.find(|at| group_at(bytes, *at, scan.next, false).is_ok()).map(|at| at as u64);
+            Err(flaw) => {
+                scan.flaw = Some(flaw);
+                scan.damaged_before = synced_group_behind(source, header.salt, scan.valid_bytes, scan.next)?;
                 break;
             }
         }
     }
-    Ok((base, scan))
+    Ok(scan)
 }
 
-/// The group at `at`, if it checks out and begins with `next` (or later, unless `exactly`).
-fn group_at(bytes: &[u8], at: usize, next: Offset, exactly: bool) -> Result<GroupHeader, &'static str> {
-    let rest = &bytes[at..];
-    let group = format::decode_group_header(rest)?;
-    let in_order = if exactly { group.first == next } else { group.first >= next };
-    if !in_order {
-        return Err("a group's first offset does not follow on");
+fn group_at(source: &mut impl Source, at: u64, salt: u64) -> io::Result<Result<GroupHeader, Flaw>> {
+    let header = match format::decode_group_header(source.at(at, GROUP_HEADER_BYTES)?, salt) {
+        Ok(header) => header,
+        Err(flaw) => return Ok(Err(flaw)),
+    };
+    let group = source.at(at, GROUP_HEADER_BYTES + header.body_bytes)?;
+    Ok(format::check_group(group, &header).map(|()| header))
+}
+
+/// Looks behind byte `at` for a valid group with offset `next` or a later one before which everything was synced.
+fn synced_group_behind(
+    source: &mut impl Source,
+    salt: u64,
+    at: u64,
+    next: Offset,
+) -> io::Result<Option<u64>> {
+    const PIECE_BYTES: usize = 1 << 20;
+    let marker = salt.to_le_bytes();
+    let finder = memmem::Finder::new(&marker);
+    let mut at = at + 1;
+    loop {
+        let piece = source.at(at, PIECE_BYTES)?;
+        let Some(found) = finder.find(piece) else {
+            if piece.len() < PIECE_BYTES {
+                return Ok(None);
+            }
+            at += (PIECE_BYTES - marker.len() + 1) as u64;
+            continue;
+        };
+        at += found as u64;
+        at += match group_at(source, at, salt)? {
+            Ok(group) if group.first >= next && group.synced_before => return Ok(Some(at)),
+            Ok(group) => group.whole_bytes(),
+            Err(_) => 1,
+        };
     }
-    if next.checked_add(Offset::from(group.count)).is_none() {
-        return Err("a group's offsets are out of range");
-    }
-    let body =
-        rest.get(GROUP_HEADER_BYTES..GROUP_HEADER_BYTES + group.body_bytes).ok_or("a group is cut short")?;
-    format::check_group(&group, body)?;
-    Ok(group)
+}
+
+/// How a log is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recover {
+    /// Reads all segments wholly instead of only the last.
+    pub(crate) verify_all: bool,
+    /// The next offset is this one at least.
+    pub(crate) next_at_least: Offset,
 }
 
 /// Opens every segment, cuts a torn tail off, and makes the first segment of a new journal.
-pub(crate) fn open(storage: &Arc<dyn Storage>) -> Result<(VecDeque<Segment>, RecoveryReport), OpenError> {
-    let failed = |what: &str| {
-        let what = format!("{what} in {}", storage.describe());
-        move |source| OpenError::Io { what, source }
-    };
-    let names = storage.list().map_err(failed("the segments cannot be listed"))?;
+pub(crate) fn open(
+    storage: &Arc<dyn Storage>,
+    how: Recover,
+) -> Result<(VecDeque<Segment>, RecoveryReport), OpenError> {
+    let mut report = RecoveryReport::default();
+    let names = storage.list().map_err(|source| failed(&**storage, "its folder", source))?;
     let mut bases: Vec<_> = names.iter().filter_map(|name| base_of(name)).collect();
     bases.sort_unstable();
-    let mut report = RecoveryReport::default();
-    let mut segments = VecDeque::new();
-    for (index, &base) in bases.iter().enumerate() {
-        let name = file_name(base);
-        let file = storage.open(&name, false).map_err(failed(&name))?;
-        let length = file.length().map_err(failed(&name))?;
+
+    let mut segments: VecDeque<Segment> = VecDeque::with_capacity(bases.len() + 1);
+    let mut base = how.next_at_least;
+    for (index, &segment_base) in bases.iter().enumerate() {
         let is_last = index + 1 == bases.len();
-        if is_last && length < HEADER_BYTES as u64 {
-            // Made by a roll that was cut off; nothing can have been committed to it.
-            drop(file);
-            storage.remove(&name).map_err(failed(&name))?;
-            report.torn_tail = Some((length, format!("{name} has no whole header")));
-            continue;
+        match open_segment(&**storage, segment_base, is_last, &mut report)? {
+            Some(segment) => segments.push_back(segment),
+            // The log's first segment, of a log that never had a record; its place in the order is kept.
+            None if segments.is_empty() => base = base.max(segment_base),
+            None => {}
         }
-        let bytes = read_all(&*file, length).map_err(failed(&name))?;
-        let damaged =
-            |position: u64, reason: String| OpenError::Damaged { file: name.clone(), position, reason };
-        let (in_header, scan) = scan_segment(&bytes).map_err(|reason| damaged(0, reason.to_owned()))?;
-        if in_header != base {
-            return Err(damaged(16, format!("its header says that it begins with offset {in_header}")));
-        }
-        if let Some(previous) = segments.back().map(|segment: &Segment| segment.next)
-            && previous != base
-        {
-            if scan.next == base && scan.valid_group_behind.is_none() {
-                // Made by a roll that failed, after which the log went on in the segment before; nothing was ever in it.
-                drop(file);
-                storage.remove(&name).map_err(failed(&name))?;
-                continue;
-            }
-            return Err(damaged(0, format!("the segment before it ends with offset {previous}")));
-        }
-        // What a failed commit left behind before the log went on in the next segment was never acknowledged.
-        let superseded = bases.get(index + 1).is_some_and(|following| *following == scan.next);
-        if let Some(reason) = &scan.trouble {
-            let torn = (is_last && scan.valid_group_behind.is_none()) || superseded;
-            if !torn {
-                let behind = scan.valid_group_behind.map_or_else(String::new, |at| {
-                    format!("; a valid group follows at byte {at}, so this is damage and no torn tail")
-                });
-                return Err(damaged(scan.valid_bytes, format!("{reason}{behind}")));
-            }
-            file.truncate(scan.valid_bytes).map_err(failed(&name))?;
-            file.sync().map_err(failed(&name))?;
-            report.torn_tail =
-                Some((length - scan.valid_bytes, format!("{name} at byte {}: {reason}", scan.valid_bytes)));
-        }
-        let file = Arc::from(file);
-        segments.push_back(Segment { base, next: scan.next, committed_bytes: scan.valid_bytes, file });
     }
-    if segments.is_empty() {
-        let base = bases.first().copied().unwrap_or(0);
-        segments.push_back(
-            Segments::create(&**storage, base).map_err(failed("the first segment cannot be made"))?,
-        );
+    for index in 0..segments.len() {
+        settle_segment(&**storage, &mut segments, index, how.verify_all, &mut report)?;
     }
+    let next = segments.back().map_or(0, |last| last.next);
+    if segments.is_empty() || next < base {
+        let new = append_segment(&**storage, &mut segments, base);
+        new.map_err(|source| failed(&**storage, &file_name(base), source))?;
+    }
+    // What a crash left in the caches is shown to be committed from here on, so it must be.
+    storage.sync_folder().map_err(|source| failed(&**storage, "its folder", source))?;
     report.segments = segments.len();
-    report.first = segments.front().map_or(0, |segment| segment.base);
+    report.first = segments.front().map_or(0, |segment| segment.header.base);
     report.next = segments.back().map_or(0, |segment| segment.next);
     Ok((segments, report))
 }
 
-fn read_all(file: &dyn StoredFile, length: u64) -> std::io::Result<Vec<u8>> {
-    let length = usize::try_from(length).map_err(std::io::Error::other)?;
-    let mut bytes = vec![0; length];
-    let count = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(count);
-    Ok(bytes)
+/// Opens a file and reads its header; `None` where it was half made and is taken away.
+fn open_segment(
+    storage: &dyn Storage,
+    base: Offset,
+    is_last: bool,
+    report: &mut RecoveryReport,
+) -> Result<Option<Segment>, OpenError> {
+    let name = file_name(base);
+    let io = |source| failed(storage, &name, source);
+    let file = storage.open(&name).map_err(io)?;
+    let length = file.length().map_err(io)?;
+    let mut bytes = [0; HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).map_err(io)?;
+    match Header::decode(&bytes[..read]) {
+        Ok(header) if header.base == base => {
+            Ok(Some(Segment { header, next: base, end: length, file: Arc::from(file) }))
+        }
+        Ok(header) => Err(damaged(&name, 0, Flaw::Misnamed(header.base))),
+        // Groups come only after the header is synced, so nothing can have been committed to it.
+        Err(_) if is_last && length <= HEADER_BYTES as u64 => {
+            drop(file);
+            storage.remove(&name).and_then(|()| storage.sync_folder()).map_err(io)?;
+            report.half_made = Some(name);
+            Ok(None)
+        }
+        Err(flaw) => Err(damaged(&name, 0, flaw)),
+    }
+}
+
+/// Finds where the segment's committed bytes end, and cuts or refuses what does not belong there.
+fn settle_segment(
+    storage: &dyn Storage,
+    segments: &mut VecDeque<Segment>,
+    index: usize,
+    verify_all: bool,
+    report: &mut RecoveryReport,
+) -> Result<(), OpenError> {
+    let following = segments.get(index + 1).map(|segment| segment.header);
+    let Segment { header, end: length, file, .. } = segments[index].clone();
+    let name = file_name(header.base);
+    let io = |source| failed(storage, &name, source);
+
+    let mut end = length;
+    if let Some(following) = &following
+        && let Some((previous_base, committed)) = following.previous
+    {
+        if previous_base != header.base {
+            return Err(damaged(&file_name(following.base), 0, Flaw::PreviousMissing(previous_base)));
+        }
+        if length < committed {
+            return Err(damaged(&name, length, Flaw::Shortened { found: length, committed }));
+        }
+        end = committed;
+        if !verify_all {
+            segments[index].next = following.base;
+            segments[index].end = end;
+            return Ok(());
+        }
+    }
+    let stop = following.map_or(Offset::MAX, |following| following.base);
+    let mut window = Window::new(Arc::clone(&file), end);
+    let scan = scan(&mut window, &header, end, stop).map_err(io)?;
+    let pinned = following.is_some_and(|following| following.previous.is_some());
+    if let Some(flaw) = scan.flaw {
+        if pinned || scan.damaged_before.is_some() {
+            return Err(OpenError::Damaged {
+                file: name,
+                position: scan.valid_bytes,
+                flaw,
+                valid_from: scan.damaged_before,
+            });
+        }
+        report.torn_tail = Some(TornTail {
+            file: name.clone(),
+            position: scan.valid_bytes,
+            offset: scan.next,
+            bytes: length - scan.valid_bytes,
+            flaw,
+        });
+        file.truncate(scan.valid_bytes).map_err(io)?;
+    }
+    file.sync().map_err(io)?;
+    segments[index].next = if following.is_some() { stop } else { scan.next };
+    segments[index].end = scan.valid_bytes;
+    Ok(())
+}
+
+/// Makes a segment at `base`, behind those that are there and are synced.
+fn append_segment(storage: &dyn Storage, segments: &mut VecDeque<Segment>, base: Offset) -> io::Result<()> {
+    let previous = match segments.back_mut() {
+        Some(last) if last.is_empty() => {
+            let previous = last.header.previous;
+            storage.remove(&last.name())?;
+            storage.sync_folder()?;
+            segments.pop_back();
+            previous
+        }
+        Some(last) => {
+            last.next = base;
+            Some((last.header.base, last.end))
+        }
+        None => None,
+    };
+    segments.push_back(segments::create(storage, base, previous)?);
+    Ok(())
+}
+
+fn failed(storage: &dyn Storage, what: &str, source: io::Error) -> OpenError {
+    OpenError::Io { what: format!("{what} in {}", storage.describe()), source }
+}
+
+fn damaged(name: &str, position: u64, flaw: Flaw) -> OpenError {
+    OpenError::Damaged { file: name.to_owned(), position, flaw, valid_from: None }
 }

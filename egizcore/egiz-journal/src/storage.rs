@@ -1,11 +1,14 @@
 //! The file system as the journal uses it, small enough to be replaced by one that fails on purpose.
 //!
-//! The faulty twin in the tests refuses writes, tears them, and forgets what was not synced; the real one is here.
+//! The faulty twin in the tests refuses writes, tears them, and forgets what was not synced; the real one is here. Only what
+//! the journal needs: files that are written at a place, synced, cut and removed.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A folder of files that can be written at a place and synced.
 pub trait Storage: Send + Sync + 'static {
@@ -15,16 +18,22 @@ pub trait Storage: Send + Sync + 'static {
     /// Where the folder cannot be read.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Opens a file for reading and writing, making it if `create`.
+    /// Makes a file that is not there yet.
     ///
     /// # Errors
-    /// Where it is not there or cannot be made.
-    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StoredFile>>;
+    /// Where it is there or cannot be made.
+    fn create(&self, name: &str) -> io::Result<Box<dyn StoredFile>>;
 
-    /// Removes a file.
+    /// Opens a file for reading and writing.
     ///
     /// # Errors
-    /// Where it cannot be removed.
+    /// Where it is not there or cannot be opened.
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>>;
+
+    /// Removes a file. Who has it open can still use it.
+    ///
+    /// # Errors
+    /// Where it is not there or cannot be removed.
     fn remove(&self, name: &str) -> io::Result<()>;
 
     /// Makes creations and removals durable.
@@ -32,6 +41,9 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// Where the folder cannot be synced.
     fn sync_folder(&self) -> io::Result<()>;
+
+    /// A number that who sends records cannot guess; a new one each time.
+    fn salt(&self) -> u64;
 
     /// Where it is, for messages.
     fn describe(&self) -> String;
@@ -60,7 +72,8 @@ pub trait StoredFile: Send + Sync {
     /// Makes data and length durable.
     ///
     /// # Errors
-    /// Where it cannot be synced; then nothing is known about writes since the last sync.
+    /// Where it cannot be synced; then nothing is known about writes since the last sync, and a later sync that succeeds does
+    /// not change that.
     fn sync(&self) -> io::Result<()>;
 
     /// Cuts the file.
@@ -70,6 +83,11 @@ pub trait StoredFile: Send + Sync {
     fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
+/// How long a lock that is taken is tried again: a program that starts a child holds a copy of the lock in the child for the
+/// instant between fork and exec, even after it has given its own back.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// A folder of the operating system, locked against a second program.
 #[derive(Debug)]
 pub struct Folder {
@@ -78,20 +96,43 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder, making it if it is not there.
+    /// Opens the folder, making it if it is not there; only its owner may look inside.
     ///
     /// # Errors
-    /// Where it cannot be made, or another program has it.
+    /// Where it cannot be made; of kind `WouldBlock` where another program has it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::WouldBlock, "another program has the journal open")
+        let missing: Vec<_> = path
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .collect();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        for parent in missing.iter().filter_map(|folder| folder.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent)?.sync_all()?;
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path: path.to_owned(), _lock: lock }),
+                Err(fs::TryLockError::WouldBlock) if waited < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_PAUSE);
+                    waited += LOCK_PAUSE;
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::WouldBlock,
+                        "another program has the journal open",
+                    ));
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(error),
             }
-            fs::TryLockError::Error(error) => error,
-        })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        }
     }
 }
 
@@ -101,13 +142,18 @@ impl Storage for Folder {
         names.collect()
     }
 
-    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StoredFile>> {
+    fn create(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(create)
-            .truncate(false)
+            .create_new(true)
+            .mode(0o600)
             .open(self.path.join(name))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -117,6 +163,11 @@ impl Storage for Folder {
 
     fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+
+    fn salt(&self) -> u64 {
+        // The standard library seeds its hashers from the system's random source.
+        RandomState::new().hash_one(0_u8)
     }
 
     fn describe(&self) -> String {

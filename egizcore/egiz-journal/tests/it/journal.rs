@@ -1,27 +1,12 @@
 //! Appending, reading, rolling, trimming, opening again.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
-use egiz_journal::{
-    AppendError, Durability, FileJournal, Journal, JournalConfig, OpenError, ReadError, RecoveryReport,
-};
+use egiz_journal::{AppendError, Durability, Journal, JournalConfig, ReadError};
 use proptest::prelude::*;
 
-use crate::{append, batch, block_on, config, metrics, read};
-
-fn open(folder: &Path) -> (FileJournal, RecoveryReport) {
-    FileJournal::open(folder, config(), metrics()).expect("it opens")
-}
-
-fn segment_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = folder.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|extension| extension == "egj")).collect();
-    files.sort();
-    files
-}
+use crate::{append, batch, config, open, open_with, read, segment_files};
 
 #[test]
 fn offsets_are_consecutive_and_survive_opening_again() {
@@ -43,138 +28,10 @@ fn offsets_are_consecutive_and_survive_opening_again() {
 }
 
 #[test]
-fn a_second_program_cannot_open_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let _journal = open(folder.path());
-    let error = FileJournal::open(folder.path(), config(), metrics()).expect_err("it is locked");
-    assert!(matches!(error, OpenError::Io { .. }), "{error}");
-}
-
-#[test]
-fn a_closed_journal_commits_what_is_queued_and_refuses_the_rest() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (journal, _) = open(folder.path());
-    let (done, answers) = std::sync::mpsc::channel();
-    for number in 0..20 {
-        let done = done.clone();
-        let permit = block_on(journal.reserve(8));
-        journal.submit(
-            batch(&[[number]]),
-            permit,
-            Box::new(move |result| done.send(result.map(|committed| committed.first)).expect("kept")),
-        );
-    }
-    journal.close();
-    drop(done);
-    assert_eq!(answers.iter().collect::<Result<Vec<_>, _>>(), Ok((0..20).collect()));
-    assert_eq!(append(&journal, batch(&["late"])), Err(AppendError::Closed));
-}
-
-#[test]
-fn the_queue_is_bounded() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (journal, _) =
-        FileJournal::open(folder.path(), JournalConfig { queue_bytes: 4096, ..config() }, metrics())
-            .expect("it opens");
-    let all = block_on(journal.reserve(1 << 30));
-    block_on(async {
-        let waiting = journal.reserve(1);
-        let mut waiting = std::pin::pin!(waiting);
-        assert!(futures_now(waiting.as_mut()).await.is_none(), "there is no room");
-        drop(all);
-        assert!(futures_now(waiting.as_mut()).await.is_some(), "there is room");
-    });
-}
-
-/// Polls once.
-async fn futures_now<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-    std::future::poll_fn(|context| match std::pin::Pin::new(&mut future).poll(context) {
-        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-        std::task::Poll::Pending => std::task::Poll::Ready(None),
-    })
-    .await
-}
-
-#[test]
-fn a_tail_torn_anywhere_is_cut_off_and_reported() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (journal, _) = open(folder.path());
-    append(&journal, batch(&["kept"])).expect("committed");
-    let whole = fs::metadata(&segment_files(folder.path())[0]).expect("a segment").len();
-    append(&journal, batch(&["torn", "too"])).expect("committed");
-    drop(journal);
-    let file = segment_files(folder.path()).remove(0);
-    let bytes = fs::read(&file).expect("readable");
-    for end in usize::try_from(whole).expect("small") + 1..bytes.len() {
-        fs::write(&file, &bytes[..end]).expect("written");
-        let (journal, report) = open(folder.path());
-        assert_eq!(report.next, 1);
-        let (cut, reason) = report.torn_tail.expect("it is reported");
-        assert_eq!(cut, end as u64 - whole, "{reason}");
-        assert_eq!(append(&journal, batch(&["after"])), Ok(1));
-        assert_eq!(read(&journal, 0).len(), 2);
-        drop(journal);
-        for extra in segment_files(folder.path()).iter().skip(1) {
-            fs::remove_file(extra).expect("removed");
-        }
-    }
-}
-
-#[test]
-fn damage_before_valid_records_is_refused_with_file_and_place() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (journal, _) = open(folder.path());
-    append(&journal, batch(&["first"])).expect("committed");
-    append(&journal, batch(&["second"])).expect("committed");
-    drop(journal);
-    let file = segment_files(folder.path()).remove(0);
-    let mut bytes = fs::read(&file).expect("readable");
-    bytes[60] ^= 1;
-    fs::write(&file, bytes).expect("written");
-    let error = FileJournal::open(folder.path(), config(), metrics()).expect_err("it is damaged");
-    assert!(
-        matches!(&error, OpenError::Damaged { position: 32, reason, .. } if reason.contains("valid group follows")),
-        "{error}"
-    );
-}
-
-#[test]
-fn a_missing_segment_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (journal, _) = open(folder.path());
-    for number in 0..60_u8 {
-        append(&journal, batch(&[[number; 20]])).expect("committed");
-    }
-    drop(journal);
-    let files = segment_files(folder.path());
-    assert!(files.len() > 3, "{files:?}");
-    fs::remove_file(&files[1]).expect("removed");
-    let error = FileJournal::open(folder.path(), config(), metrics()).expect_err("a hole");
-    assert!(error.to_string().contains("the segment before it ends with offset"), "{error}");
-}
-
-#[test]
-fn a_half_made_segment_is_taken_away() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (journal, _) = open(folder.path());
-    append(&journal, batch(&["kept"])).expect("committed");
-    drop(journal);
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(folder.path().join("00000000000000000001.egj"))
-        .and_then(|mut file| file.write_all(b"EGIZ"))
-        .expect("written");
-    let (journal, report) = open(folder.path());
-    assert!(report.torn_tail.is_some());
-    assert_eq!(append(&journal, batch(&["next"])), Ok(1));
-}
-
-#[test]
 fn released_segments_go_when_the_space_is_needed_and_no_sooner() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = JournalConfig { total_bytes_max: 2000, ..config() };
-    let (journal, _) = FileJournal::open(folder.path(), config, metrics()).expect("it opens");
+    let (journal, _) = open_with(folder.path(), config);
     let mut refused = None;
     for number in 0..100_u8 {
         if let Err(error) = append(&journal, batch(&[[number; 20]])) {
@@ -183,14 +40,16 @@ fn released_segments_go_when_the_space_is_needed_and_no_sooner() {
         }
     }
     assert!(
-        matches!(&refused, Some(AppendError::NoSpace(reason)) if reason.contains("journal.max_total_bytes allows 2000")),
+        matches!(&refused, Some(error @ AppendError::LimitReached { limit_bytes: 2000, .. }) if error.to_string().contains("journal.max_total_bytes allows 2000")),
         "{refused:?}"
     );
     let next = journal.status().next;
     assert!(journal.status().failing.is_some());
 
     journal.release_before(next);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    while journal.status().failing.is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     assert_eq!(append(&journal, batch(&["again"])), Ok(next), "it recovers by itself");
     let status = journal.status();
     assert!(status.first > 0 && status.disk_bytes <= 2400 && status.failing.is_none(), "{status:?}");
@@ -216,7 +75,7 @@ fn a_cursor_goes_on_where_it_was_when_more_is_committed() {
 fn in_memory_durability_an_orderly_close_still_writes_everything() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = JournalConfig { durability: Durability::Memory, ..config() };
-    let (journal, _) = FileJournal::open(folder.path(), config, metrics()).expect("it opens");
+    let (journal, _) = open_with(folder.path(), config);
     for number in 0..50_u8 {
         append(&journal, batch(&[[number; 20]])).expect("committed");
     }
@@ -249,7 +108,7 @@ proptest! {
     fn it_behaves_like_a_list_that_outlives_the_program(steps in steps()) {
         let config = JournalConfig { durability: Durability::Os, ..config() };
         let folder = tempfile::tempdir().expect("a folder");
-        let open = || FileJournal::open(folder.path(), config, metrics()).expect("it opens").0;
+        let open = || open_with(folder.path(), config).0;
         let mut model: Vec<Vec<u8>> = Vec::new();
         let mut journal = Some(open());
         for step in steps {
