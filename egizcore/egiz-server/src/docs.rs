@@ -59,3 +59,18 @@ pub fn document() -> utoipa::openapi::OpenApi {
 pub(crate) fn routes() -> Router {
     SwaggerUi::new("/api/docs").url("/api/v1/openapi.json", document()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The other way is tested over a listener: what is described is served.
+    #[test]
+    fn every_route_is_described() {
+        let document = document();
+        for (path, _) in crate::router::table() {
+            let described = path.replace("{*path}", "{path}");
+            assert!(document.paths.paths.contains_key(&described), "{path}");
+        }
+    }
+}

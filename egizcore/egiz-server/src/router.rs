@@ -56,7 +56,7 @@ pub fn router(ports: Ports) -> Router {
     for (path, methods) in table() {
         routes = routes.route(path, methods);
     }
-    routes
+    let inner = routes
         // Probes and people look for health at the root.
         .route("/health", get(program::health))
         .route("/health/live", get(program::live))
@@ -65,8 +65,9 @@ pub fn router(ports: Ports) -> Router {
         .nest("/api/v1", live::routes().with_state(ports))
         .merge(docs::routes())
         .fallback(assets::serve)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(app, guard::guard))
+        .method_not_allowed_fallback(method_not_allowed);
+    // Around the whole: a layer on the routes themselves would not see the `Allow` that the router adds to a 405.
+    Router::new().fallback_service(inner).layer(from_fn_with_state(app, guard::guard))
 }
 
 /// What the PRD's port for EgizVision serves: the same, so that the page finds the API at its own origin.

@@ -1,0 +1,200 @@
+//! Conditional requests (RFC 9110 §13, RFC 6585), row by row.
+
+use crate::harness::{Answer, Server, oven};
+use serde_json::{Value, json};
+
+const THING: &str = "/api/v1/things/factory:oven-001";
+
+/// Sends one conditional request to a fresh oven at revision 1, or to nothing.
+async fn status(server: &Server, exists: bool, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    server.request("DELETE", THING).send().await.expect("an answer");
+    if exists {
+        assert_eq!(server.put_oven("factory:oven-001").await.status, 201);
+    }
+    let mut request = server.request(method, &format!("{THING}{path}"));
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let body = match (method, path) {
+        ("PUT", "") => Some(json!({"attributes": {"line": "line-2"}})),
+        ("PUT", _) => Some(json!("line-2")),
+        ("PATCH", "") => Some(json!({"attributes": {"line": "line-2"}})),
+        _ => None,
+    };
+    if let Some(body) = body {
+        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        request = request.header("content-type", kind).body(body.to_string());
+    }
+    Answer::of(request).await
+}
+
+#[tokio::test]
+async fn every_precondition_is_decided_as_the_standard_says() {
+    let server = Server::start().await;
+    let own = server.put_oven("factory:oven-001").await.header("etag").expect("a tag").to_owned();
+    let own = own.as_str();
+    let part = own;
+    let weak = format!("W/{own}");
+    let both = format!("\"rev:99\", {own}");
+    let other = "\"rev:99\"";
+    let (im, inm) = ("if-match", "if-none-match");
+    let table: &[(&str, bool, &[(&str, &str)], u16)] = &[
+        ("GET", true, &[], 200),
+        ("GET", true, &[(im, own)], 200),
+        ("GET", true, &[(im, &both)], 200),
+        ("GET", true, &[(im, "*")], 200),
+        ("GET", true, &[(im, other)], 412),
+        ("GET", true, &[(im, &weak)], 412),
+        ("GET", true, &[(inm, own)], 304),
+        ("GET", true, &[(inm, &weak)], 304),
+        ("GET", true, &[(inm, &both)], 304),
+        ("GET", true, &[(inm, "*")], 304),
+        ("GET", true, &[(inm, other)], 200),
+        ("GET", true, &[(im, own), (inm, own)], 304),
+        ("GET", true, &[(im, own), (inm, other)], 200),
+        ("GET", true, &[(im, other), (inm, own)], 412),
+        ("GET", true, &[(im, "rev:1")], 400),
+        ("GET", true, &[(inm, "\"rev:1")], 400),
+        ("GET", false, &[], 404),
+        ("GET", false, &[(im, "*")], 404),
+        ("GET", false, &[(im, own)], 404),
+        ("GET", false, &[(inm, "*")], 404),
+        ("HEAD", true, &[], 200),
+        ("HEAD", true, &[(inm, own)], 304),
+        ("HEAD", true, &[(im, other)], 412),
+        ("HEAD", false, &[(im, "*")], 404),
+        ("PUT", true, &[], 204),
+        ("PUT", true, &[(im, own)], 204),
+        ("PUT", true, &[(im, &both)], 204),
+        ("PUT", true, &[(im, "*")], 204),
+        ("PUT", true, &[(im, other)], 412),
+        ("PUT", true, &[(im, &weak)], 412),
+        ("PUT", true, &[(inm, "*")], 412),
+        ("PUT", true, &[(inm, own)], 412),
+        ("PUT", true, &[(inm, &weak)], 412),
+        ("PUT", true, &[(inm, other)], 204),
+        ("PUT", true, &[(im, own), (inm, other)], 204),
+        ("PUT", true, &[(im, own), (inm, own)], 412),
+        ("PUT", true, &[(im, "rev")], 400),
+        ("PUT", true, &[(inm, "'a'")], 400),
+        ("PUT", false, &[], 201),
+        ("PUT", false, &[(im, "*")], 412),
+        ("PUT", false, &[(im, own)], 412),
+        ("PUT", false, &[(inm, "*")], 201),
+        ("PUT", false, &[(inm, own)], 201),
+        ("PATCH", true, &[], 204),
+        ("PATCH", true, &[(im, own)], 204),
+        ("PATCH", true, &[(im, other)], 412),
+        ("PATCH", true, &[(inm, "*")], 412),
+        ("PATCH", true, &[(im, "\"")], 400),
+        ("PATCH", false, &[], 201),
+        ("PATCH", false, &[(im, "*")], 412),
+        ("PATCH", false, &[(inm, "*")], 201),
+        ("DELETE", true, &[], 204),
+        ("DELETE", true, &[(im, own)], 204),
+        ("DELETE", true, &[(im, "*")], 204),
+        ("DELETE", true, &[(im, other)], 412),
+        ("DELETE", true, &[(im, &weak)], 412),
+        ("DELETE", true, &[(inm, "*")], 412),
+        ("DELETE", true, &[(inm, other)], 204),
+        ("DELETE", false, &[], 404),
+        ("DELETE", false, &[(im, "*")], 404),
+        ("DELETE", false, &[(im, own)], 404),
+    ];
+    for (method, exists, fields, wanted) in table {
+        let answer = status(&server, *exists, method, "", fields).await;
+        assert_eq!(answer.status, *wanted, "{method} exists={exists} {fields:?}: {}", answer.text);
+        if answer.status == 400 {
+            answer.problem("malformed-entity-tag");
+        }
+        if answer.status == 304 {
+            assert_eq!(answer.header("etag"), Some(own));
+            assert!(answer.text.is_empty());
+        }
+    }
+    // The same holds for a part.
+    let rows: &[(&str, &[(&str, &str)], u16)] = &[
+        ("GET", &[(im, part)], 200),
+        ("GET", &[(inm, part)], 304),
+        ("GET", &[(im, other)], 412),
+        ("PUT", &[(im, part)], 204),
+        ("PUT", &[(im, other)], 412),
+        ("PUT", &[(inm, "*")], 412),
+        ("DELETE", &[(im, other)], 412),
+        ("DELETE", &[(im, part)], 204),
+    ];
+    for (method, fields, wanted) in rows {
+        let answer = status(&server, true, method, "/attributes/line", fields).await;
+        assert_eq!(answer.status, *wanted, "{method} part {fields:?}: {}", answer.text);
+    }
+    let rows: &[(&str, &[(&str, &str)], u16)] = &[
+        ("GET", &[(inm, "*")], 404),
+        ("PUT", &[(im, "*")], 412),
+        ("PUT", &[(inm, "*")], 201),
+        ("PUT", &[], 201),
+        ("DELETE", &[(im, "*")], 404),
+    ];
+    for (method, fields, wanted) in rows {
+        let answer = status(&server, true, method, "/attributes/colour", fields).await;
+        assert_eq!(answer.status, *wanted, "{method} missing part {fields:?}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_part_keeps_its_tag_while_others_change() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    let tag = |path: &'static str| {
+        let request = server.get(&format!("{THING}{path}"));
+        async move { Answer::of(request).await.header("etag").map(str::to_owned) }
+    };
+    let before = (tag("").await, tag("/attributes/line").await, tag("/features/thermal").await);
+    server.send("PUT", &format!("{THING}/features/thermal/properties/setpoint"), &json!(200)).await;
+    assert_ne!(tag("").await, before.0);
+    assert_eq!(tag("/attributes/line").await, before.1);
+    assert_ne!(tag("/features/thermal").await, before.2);
+}
+
+#[tokio::test]
+async fn failed_conditions_have_codes_of_their_own_and_name_the_revision() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    let put = |fields: &'static [(&'static str, &'static str)]| {
+        let mut request = server.request("PUT", &format!("{THING}/attributes/line")).json(&json!("line-2"));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        Answer::of(request)
+    };
+    let wrong = "eq(attributes/type,\"mixer\")";
+    assert_eq!(put(&[("if-match", "\"rev:99\"")]).await.problem("if-match-failed")["revision"], 1);
+    assert_eq!(put(&[("if-none-match", "*")]).await.problem("if-none-match-failed")["revision"], 1);
+    put(&[("condition", "eq(attributes/type,\"mixer\")")]).await.problem("condition-failed");
+    // Entity tags come first.
+    put(&[("if-match", "\"rev:99\""), ("condition", "eq(attributes/type,\"mixer\")")])
+        .await
+        .problem("if-match-failed");
+    put(&[("condition", "eq(attributes/type")]).await.problem("malformed-filter");
+    assert_eq!(put(&[("condition", "eq(attributes/type,\"oven\")")]).await.status, 204);
+    let query = format!("{THING}/attributes/line?condition={}", wrong.replace('"', "%22"));
+    server.send("PUT", &query, &json!("line-3")).await.problem("condition-failed");
+}
+
+#[tokio::test]
+async fn writing_what_is_there_makes_no_revision() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    let again = server.put_oven("factory:oven-001").await;
+    assert_eq!(
+        (again.status, again.header("egiz-revision"), again.header("etag")),
+        (204, Some("1"), Some("\"rev:1\""))
+    );
+    let skip = server.request("PUT", THING).header("if-equal", "skip").json(&oven());
+    assert_eq!(Answer::of(skip).await.problem("unchanged")["revision"], 1);
+    let minimising = server.request("PUT", THING).header("if-equal", "skip-minimizing-merge").json(&oven());
+    assert_eq!(Answer::of(minimising).await.status, 204);
+    let unknown = server.request("PUT", THING).header("if-equal", "maybe").json(&oven());
+    Answer::of(unknown).await.problem("invalid-parameter");
+    let thing: Value = server.read(THING).await;
+    assert_eq!(thing["_revision"], 1);
+}

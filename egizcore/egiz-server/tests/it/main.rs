@@ -1,0 +1,15 @@
+//! The HTTP side as a client sees it: a real listener, a real client, the real engine and registry, and in place of
+//! journal and apply thread a gate that applies at once.
+
+mod assets;
+mod bulk;
+mod conditional;
+mod description;
+mod devices;
+mod errors;
+mod harness;
+mod hostile;
+mod limits;
+mod query;
+mod things;
+mod tokens;
