@@ -43,24 +43,22 @@ pub(crate) async fn list(
     let templates = templates(&app).await?;
     let (items, more) = {
         let engine = app.ports.engine.read();
-        let mut found: Vec<_> = engine
-            .discovered()
-            .filter(|device| after.as_deref().is_none_or(|after| device.id().as_str() > after))
-            .collect();
-        found.sort_unstable_by(|a, b| a.id().cmp(b.id()));
-        let more = found.len() > limit;
-        found.truncate(limit);
+        // By id already.
+        let mut found =
+            engine.discovered().filter(|(id, _)| after.as_deref().is_none_or(|after| *id > after));
         let items: Vec<DiscoveredDevice> = found
-            .iter()
-            .map(|device| DiscoveredDevice {
-                thing_id: device.id().to_string(),
-                first_heard: device.first_heard(),
-                last_heard: device.last_heard(),
-                messages: device.messages(),
-                features: samples(device),
-                templates: fitting(&templates, device.id().name()),
+            .by_ref()
+            .take(limit)
+            .map(|(id, device)| DiscoveredDevice {
+                thing_id: id.to_owned(),
+                first_heard: device.first_heard,
+                last_heard: device.last_heard,
+                messages: device.messages,
+                features: samples(id, device),
+                templates: fitting(&templates, id.split_once(':').map_or(id, |(_, name)| name)),
             })
             .collect();
+        let more = found.next().is_some();
         (items, more)
     };
     let cursor = items.last().filter(|_| more).map(|last| cursor::seal_text(key, &question, &last.thing_id));
@@ -144,7 +142,7 @@ pub(crate) async fn accept(
     ))]
 pub(crate) async fn forget(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
     let thing = target::thing_id(&target::segment_after(uri.path(), PREFIX)?, &app.ports.settings.sites)?;
-    let known = app.ports.engine.read().discovered().any(|device| device.id().as_str() == thing);
+    let known = app.ports.engine.read().discovered_device(&thing).is_some();
     if !known {
         return Err(ApiError::new(Code::NotDiscovered, format!("no device {thing} is waiting")));
     }
@@ -168,9 +166,9 @@ fn fitting(templates: &[StoredTemplate], name: &str) -> Vec<String> {
     best.clone().into_iter().chain(others.collect::<Vec<_>>()).collect()
 }
 
-fn samples(device: &egiz_twin::Discovered<'_>) -> Map<String, Value> {
+fn samples(id: &str, device: &egiz_twin::Discovered) -> Map<String, Value> {
     let mut features = Map::new();
-    for feature in device.features() {
+    for feature in device.last_message(id).features() {
         let properties: Map<String, Value> = feature
             .samples()
             .map(|sample| (sample.property.to_owned(), sample.value.to_owned().to_json()))

@@ -5,7 +5,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use egiz_api::{Code, PROBLEM_MEDIA_TYPE, Problem};
 
-use egiz_model::ThingId;
 use egiz_store::{CredentialError, StoreError};
 use egiz_twin::{FilterError, QueryError, Refusal};
 
@@ -71,62 +70,65 @@ impl IntoResponse for ApiError {
 /// The failure of a write that the engine refused.
 #[must_use]
 pub fn of_refusal(refusal: Refusal, thing: &str) -> ApiError {
+    let detail = refusal.to_string();
     match refusal {
-        Refusal::NotFound { what } if what.is_empty() || ThingId::check(&what).is_ok() => {
-            ApiError::new(Code::ThingNotFound, format!("there is no Thing {thing}"))
-        }
-        Refusal::NotFound { what } => {
-            Problem::new(Code::PathNotFound, format!("there is no {what} in {thing}"))
-                .at(what, "nothing is there")
-                .into()
-        }
-        Refusal::AlreadyExists => ApiError::new(Code::AlreadyExists, format!("{thing} exists already")),
-        Refusal::NotDiscovered => ApiError::new(Code::NotDiscovered, format!("no device {thing} is waiting")),
-        Refusal::IfMatch { current } => {
-            Problem::new(Code::IfMatchFailed, "If-Match does not hold for the state that is there")
-                .revision(current)
-                .into()
-        }
-        Refusal::IfNoneMatch { current } => {
-            Problem::new(Code::IfNoneMatchFailed, "If-None-Match does not hold for the state that is there")
-                .revision(current)
-                .into()
-        }
+        Refusal::NotFound { what } => match what.split_once('/') {
+            None => ApiError::new(Code::ThingNotFound, format!("there is no Thing {thing}")),
+            Some((_, path)) => {
+                let pointer = format!("/{path}");
+                Problem::new(Code::PathNotFound, format!("there is no {pointer} in {thing}"))
+                    .at(pointer, "nothing is there")
+                    .into()
+            }
+        },
+        Refusal::AlreadyExists { .. } => ApiError::new(Code::AlreadyExists, detail),
+        Refusal::NotDiscovered { .. } => ApiError::new(Code::NotDiscovered, detail),
+        Refusal::IfMatch { current } => Problem::new(Code::IfMatchFailed, detail)
+            .revision(current.as_deref().and_then(revision_in))
+            .into(),
+        Refusal::IfNoneMatch { current } => Problem::new(Code::IfNoneMatchFailed, detail)
+            .revision(current.as_deref().and_then(revision_in))
+            .into(),
         Refusal::Condition => {
             ApiError::new(Code::ConditionFailed, format!("the condition does not hold for {thing}"))
         }
-        Refusal::MalformedEntityTag => ApiError::new(Code::MalformedEntityTag, "an entity tag is malformed"),
+        Refusal::MalformedEntityTag { .. } => ApiError::new(Code::MalformedEntityTag, detail),
         Refusal::MalformedFilter(error) => (&error).into(),
         Refusal::Invalid { pointer, reason } => {
-            let detail = if pointer.is_empty() { reason.to_string() } else { format!("{pointer}: {reason}") };
             Problem::new(Code::InvalidValue, detail).at(pointer, reason).into()
         }
         Refusal::PatchTestFailed { pointer } => {
-            Problem::new(Code::PatchTestFailed, format!("the value at {pointer} is another one"))
-                .at(pointer, "the test does not hold")
-                .into()
+            Problem::new(Code::PatchTestFailed, detail).at(pointer, "the test does not hold").into()
         }
-        Refusal::TooLarge { limit_bytes, size } => {
-            let detail = format!("{thing} would take {size} bytes; {limit_bytes} are allowed");
+        Refusal::TooLarge { limit_bytes, .. } => {
             Problem::new(Code::ThingTooLarge, detail).limit(limit_bytes as u64).into()
         }
-        Refusal::LimitReached { what, limit } => {
-            Problem::new(Code::LimitReached, format!("there are {limit} {what} already"))
-                .limit(limit as u64)
-                .into()
+        Refusal::LimitReached { limit, .. } => {
+            Problem::new(Code::LimitReached, detail).limit(limit as u64).into()
         }
     }
 }
 
+/// The number in `"rev:<n>"`.
+fn revision_in(etag: &str) -> Option<u64> {
+    etag.strip_prefix("\"rev:")?.strip_suffix('"')?.parse().ok()
+}
+
 impl From<&FilterError> for ApiError {
     fn from(error: &FilterError) -> Self {
-        Problem::new(Code::MalformedFilter, format!("position {}: {}", error.position, error.message)).into()
+        Problem::new(Code::MalformedFilter, error.to_string()).into()
     }
 }
 
 impl From<&QueryError> for ApiError {
     fn from(error: &QueryError) -> Self {
-        Problem::new(Code::InvalidParameter, error.to_string()).into()
+        match error {
+            QueryError::WrongPosition => ApiError::new(Code::InvalidCursor, error.to_string()),
+            QueryError::TooManyGroups { limit } => Problem::new(Code::InvalidValue, error.to_string())
+                .at("/groupBy", "the groups are too many")
+                .limit(*limit as u64)
+                .into(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use egiz_api::{Code, Problem};
@@ -26,6 +26,8 @@ use tracing::Instrument;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
+
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// Leads a request in and its answer out.
 pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -65,6 +67,11 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     }
     if response.status().is_client_error() || response.status().is_server_error() {
         response = with_problem(response, &correlation);
+    }
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && method == Method::PATCH {
+        // RFC 5789 §2.2.
+        let accepted = HeaderValue::from_static(crate::things::write::ACCEPT_PATCH);
+        response.headers_mut().insert(ACCEPT_PATCH, accepted);
     }
     if let Some(standing) = limits {
         standing.write(response.headers_mut());
@@ -171,7 +178,7 @@ fn options(refusal: &Response) -> Response {
         if text.contains("PATCH") {
             response
                 .headers_mut()
-                .insert("accept-patch", HeaderValue::from_static(crate::things::write::ACCEPT_PATCH));
+                .insert(ACCEPT_PATCH, HeaderValue::from_static(crate::things::write::ACCEPT_PATCH));
         }
         if let Ok(value) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(ALLOW, value);

@@ -5,7 +5,7 @@
 mod text;
 
 use egiz_model::{Timestamp, Value};
-use egiz_twin::{Connection, FeatureRef, PropertyRef, ThingRef};
+use egiz_twin::{AttributeRef, FeatureRef, PropertyRef, ThingRef};
 
 use crate::fields::Shown;
 
@@ -64,8 +64,8 @@ pub(crate) fn part(
         },
         ["attributes"] => attributes(out, thing, shown),
         ["attributes", name, ref rest @ ..] => {
-            let found = thing.attributes().find(|(key, _)| *key == name);
-            return found.is_some_and(|(_, found)| at(out, found, rest, shown));
+            let found = thing.attributes().find(|attribute| **attribute.name() == *name);
+            return found.is_some_and(|found| at(out, found.value(), rest, shown));
         }
         ["features"] => features(out, thing, shown),
         ["features", name, ref rest @ ..] => {
@@ -77,7 +77,7 @@ pub(crate) fn part(
             let Some(found) = thing.feature(name) else { return false };
             return metadata_part(out, &found, rest, shown);
         }
-        ["_connection", "state"] => string(out, connection_word(thing.connection())),
+        ["_connection", "state"] => string(out, thing.connection().as_str()),
         ["_connection", "lastSeen"] => match thing.last_seen() {
             Some(seen) => moment(out, seen),
             None => return false,
@@ -100,7 +100,7 @@ fn system(out: &mut Vec<u8>, thing: &ThingRef<'_>, name: &str, shown: &Shown<'_>
             let mut object = Object::begin(out);
             if shown.member("state").is_some() {
                 object.key("state");
-                string(object.out, connection_word(thing.connection()));
+                string(object.out, thing.connection().as_str());
             }
             if let Some(seen) = thing.last_seen().filter(|_| shown.member("lastSeen").is_some()) {
                 object.key("lastSeen");
@@ -111,19 +111,13 @@ fn system(out: &mut Vec<u8>, thing: &ThingRef<'_>, name: &str, shown: &Shown<'_>
     }
 }
 
-/// The word for how a device stands.
-pub(crate) fn connection_word(connection: Connection) -> &'static str {
-    match connection {
-        Connection::Unknown => "unknown",
-        Connection::Live => "live",
-        Connection::Stale => "stale",
-        Connection::Offline => "offline",
-    }
-}
-
 /// Writes the attributes as an object.
 pub(crate) fn attributes(out: &mut Vec<u8>, thing: &ThingRef<'_>, shown: &Shown<'_>) {
-    members(out, thing.attributes(), shown);
+    members(out, thing.attributes().map(named), shown);
+}
+
+fn named<'a>(attribute: AttributeRef<'a>) -> (&'a str, &'a Value) {
+    (attribute.name(), attribute.value())
 }
 
 /// Writes the features as an object.
@@ -140,12 +134,18 @@ pub(crate) fn features(out: &mut Vec<u8>, thing: &ThingRef<'_>, shown: &Shown<'_
 
 fn feature(out: &mut Vec<u8>, feature: &FeatureRef<'_>, shown: &Shown<'_>) {
     let mut object = Object::begin(out);
+    if let Some(definition) = feature.definition()
+        && let Some(below) = shown.member("definition")
+    {
+        object.key("definition");
+        value(object.out, definition, &below);
+    }
     if let Some(below) = shown.member("properties") {
         object.key("properties");
         properties(object.out, feature, &below);
     }
     if let Some(below) = shown.member("desiredProperties") {
-        let mut desired = feature.desired().peekable();
+        let mut desired = feature.desired().map(named).peekable();
         if desired.peek().is_some() {
             object.key("desiredProperties");
             members(object.out, desired, &below);
@@ -157,20 +157,23 @@ fn feature(out: &mut Vec<u8>, feature: &FeatureRef<'_>, shown: &Shown<'_>) {
 fn feature_part(out: &mut Vec<u8>, found: &FeatureRef<'_>, tokens: &[&str], shown: &Shown<'_>) -> bool {
     match *tokens {
         [] => feature(out, found, shown),
+        ["definition", ref rest @ ..] => {
+            return found.definition().is_some_and(|definition| at(out, definition, rest, shown));
+        }
         ["properties"] => properties(out, found, shown),
         ["properties", name, ref rest @ ..] => {
             return found.property(name).is_some_and(|property| at(out, property.value(), rest, shown));
         }
         ["desiredProperties"] => {
-            let mut desired = found.desired().peekable();
+            let mut desired = found.desired().map(named).peekable();
             if desired.peek().is_none() {
                 return false;
             }
             members(out, desired, shown);
         }
         ["desiredProperties", name, ref rest @ ..] => {
-            let wanted = found.desired().find(|(key, _)| *key == name);
-            return wanted.is_some_and(|(_, wanted)| at(out, wanted, rest, shown));
+            let wanted = found.desired().find(|wanted| **wanted.name() == *name);
+            return wanted.is_some_and(|wanted| at(out, wanted.value(), rest, shown));
         }
         _ => return false,
     }
@@ -178,7 +181,7 @@ fn feature_part(out: &mut Vec<u8>, found: &FeatureRef<'_>, tokens: &[&str], show
 }
 
 fn properties(out: &mut Vec<u8>, feature: &FeatureRef<'_>, shown: &Shown<'_>) {
-    members(out, feature.properties().map(|property| (property.name(), property.value())), shown);
+    members(out, feature.properties().map(|property| (&**property.name(), property.value())), shown);
 }
 
 fn metadata(out: &mut Vec<u8>, thing: &ThingRef<'_>, shown: &Shown<'_>) {
@@ -210,18 +213,27 @@ fn metadata_part(out: &mut Vec<u8>, feature: &FeatureRef<'_>, tokens: &[&str], s
             let Some(property) = feature.property(name) else { return false };
             match *rest {
                 [] => property_metadata(out, &property, shown),
-                [member] => return metadata_member(out, &property, member),
-                _ => return false,
+                [member] if METADATA.contains(&member) => return metadata_member(out, &property, member),
+                ref inner => return property.metadata().is_some_and(|own| at(out, own, inner, shown)),
             }
         }
     }
     true
 }
 
+/// What the platform itself knows of a property; people may add more.
 const METADATA: [&str; 6] = ["unit", "quality", "reason", "sourceTime", "receiveTime", "revision"];
 
 fn property_metadata(out: &mut Vec<u8>, property: &PropertyRef<'_>, shown: &Shown<'_>) {
     let mut object = Object::begin(out);
+    if let Some(Value::Map(own)) = property.metadata() {
+        for (name, found) in own.iter().filter(|(name, _)| !METADATA.contains(&&**name)) {
+            if let Some(below) = shown.member(name) {
+                object.key(name);
+                value(object.out, found, &below);
+            }
+        }
+    }
     for name in METADATA {
         if shown.member(name).is_some() && has_metadata(property, name) {
             object.key(name);

@@ -8,7 +8,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use egiz_api::{AggregateQuery, Code, Count, CountQuery, Figures, Group, Groups, Problem, Query, ThingPage};
-use egiz_twin::{Engine, Filter, SortKey};
+use egiz_twin::{AggregateFunction, Engine, Filter, Path, Position, SortKey};
 use serde_json::Value;
 
 use crate::app::App;
@@ -26,6 +26,16 @@ const FILTER_BYTES_MAX: usize = 16 * 1024;
 const SORT_KEYS_MAX: usize = 4;
 /// The most paths that make groups.
 const GROUP_PATHS_MAX: usize = 4;
+/// The most groups.
+const GROUPS_MAX: usize = 1_000;
+/// The figures of each path, in the order in which [`Figures`] takes them.
+const FUNCTIONS: [AggregateFunction; 5] = [
+    AggregateFunction::Count,
+    AggregateFunction::Min,
+    AggregateFunction::Max,
+    AggregateFunction::Avg,
+    AggregateFunction::Sum,
+];
 /// The most paths to aggregate.
 const FIGURE_PATHS_MAX: usize = 16;
 
@@ -164,10 +174,28 @@ async fn groups(app: &App, asked: AggregateQuery) -> Result<Response, ApiError> 
     if asked.paths.len() > FIGURE_PATHS_MAX {
         return Err(too_many("paths", FIGURE_PATHS_MAX));
     }
+    let paths = |name: &str, texts: &[String]| -> Result<Vec<Path>, ApiError> {
+        texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| {
+                Path::parse(text).map_err(|reason| {
+                    Problem::new(Code::InvalidValue, reason.clone())
+                        .at(format!("/{name}/{index}"), reason)
+                        .into()
+                })
+            })
+            .collect()
+    };
+    let aggregates = paths("paths", &asked.paths)?
+        .into_iter()
+        .flat_map(|path| FUNCTIONS.map(|function| egiz_twin::Aggregate { function, path: path.clone() }))
+        .collect();
     let query = egiz_twin::AggregateQuery {
         filter: asked.filter.as_ref().map(filter_of).transpose()?.flatten(),
-        group_by: asked.group_by.clone(),
-        paths: asked.paths.clone(),
+        group_by: paths("groupBy", &asked.group_by)?,
+        aggregates,
+        groups_max: GROUPS_MAX,
     };
     let found = on_engine(app, move |engine| engine.aggregate(&query)).await?;
     let found = found.map_err(|error| ApiError::from(&error))?;
@@ -178,20 +206,25 @@ async fn groups(app: &App, asked: AggregateQuery) -> Result<Response, ApiError> 
                 .group_by
                 .iter()
                 .cloned()
-                .zip(group.key.iter().map(egiz_model::Value::to_json))
+                .zip(
+                    group.keys.iter().map(|key| key.as_ref().map_or(Value::Null, egiz_model::Value::to_json)),
+                )
                 .collect(),
             things: group.things as u64,
             values: asked
                 .paths
                 .iter()
-                .zip(&group.values)
-                .map(|(path, figures)| Figures {
-                    path: path.clone(),
-                    count: figures.count as u64,
-                    min: figures.min,
-                    max: figures.max,
-                    avg: figures.avg,
-                    sum: figures.sum,
+                .zip(group.values.chunks(FUNCTIONS.len()))
+                .map(|(path, values)| {
+                    let at = |index: usize| values.get(index).copied().flatten();
+                    Figures {
+                        path: path.clone(),
+                        count: at(0).map_or(0, as_count),
+                        min: at(1),
+                        max: at(2),
+                        avg: at(3),
+                        sum: at(4),
+                    }
                 })
                 .collect(),
         })
@@ -280,7 +313,8 @@ pub(crate) fn sort_of(text: &str) -> Result<Vec<SortKey>, ApiError> {
         if path.is_empty() {
             return Err(crate::params::refused("sort", "a path is missing"));
         }
-        keys.push(SortKey { path: path.to_owned(), descending });
+        let path = Path::parse(path).map_err(|reason| crate::params::refused("sort", &reason))?;
+        keys.push(SortKey { path, descending });
     }
     if keys.len() > SORT_KEYS_MAX {
         return Err(crate::params::refused("sort", "at most 4 paths"));
@@ -288,9 +322,26 @@ pub(crate) fn sort_of(text: &str) -> Result<Vec<SortKey>, ApiError> {
     Ok(keys)
 }
 
-fn position_bytes(_: &egiz_twin::Position) -> Vec<u8> {
-    Vec::new()
+/// A position as JSON: the values of the sort keys, `[]` for none and `[value]` for one, then the Thing's id.
+fn position_bytes(position: &Position) -> Vec<u8> {
+    let keys: Vec<Vec<Value>> =
+        position.keys.iter().map(|key| key.iter().map(egiz_model::Value::to_json).collect()).collect();
+    serde_json::to_vec(&(keys, &position.thing)).unwrap_or_default()
 }
-fn position_from(_: &[u8]) -> Result<egiz_twin::Position, ApiError> {
-    Ok(egiz_twin::Position)
+
+fn position_from(bytes: &[u8]) -> Result<Position, ApiError> {
+    let (keys, thing): (Vec<Vec<Value>>, String) = serde_json::from_slice(bytes)
+        .map_err(|_| ApiError::new(Code::InvalidCursor, "the cursor's position is not readable"))?;
+    let keys = keys.iter().map(|key| key.first().map(egiz_model::Value::from_json)).collect();
+    Ok(Position { keys, thing })
+}
+
+/// A count that the engine gives as a floating number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count is whole and not negative"
+)]
+fn as_count(number: f64) -> u64 {
+    number as u64
 }

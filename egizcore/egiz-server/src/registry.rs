@@ -128,7 +128,7 @@ async fn submit_things(
         for (thing, applied) in chunk.iter().zip(applied) {
             outcomes.push(match applied.outcome {
                 egiz_twin::Outcome::Write(egiz_twin::WriteOutcome::Refused(refusal)) => {
-                    let exists = matches!(refusal, egiz_twin::Refusal::AlreadyExists);
+                    let exists = matches!(refusal, egiz_twin::Refusal::AlreadyExists { .. });
                     if exists && on_existing == OnExisting::Keep {
                         json!({"thingId": thing.thing_id, "outcome": "kept"})
                     } else {

@@ -22,7 +22,7 @@ use crate::caller::Caller;
 use crate::error::{ApiError, of_refusal};
 use crate::params::{self, Params};
 use crate::ports::Applied;
-use crate::things::write::id_in;
+use crate::things::write::{id_in, with_whole_id};
 use crate::{body, submit};
 
 /// The most lines that go to the journal at once.
@@ -205,7 +205,7 @@ impl Import {
             thing: &thing,
             operation: self.operation,
             path: "",
-            content: line,
+            content: &with_whole_id(line, &thing),
             preconditions: Preconditions::default(),
         };
         let record = submit::record(&self.app, &self.caller, RecordBody::ThingWrite(write));

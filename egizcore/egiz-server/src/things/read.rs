@@ -127,16 +127,15 @@ async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) ->
 
     let engine = app.ports.engine.read();
     let thing = engine.thing(&target.thing).ok_or_else(|| no_thing(&target.thing))?;
-    let etag = thing.etag(&target.pointer).ok_or_else(|| no_part(&target))?;
+    // Whether something is there comes before any condition, and writing it is the way to know.
+    let mut body = Vec::with_capacity(1024);
+    let shown = Shown::of(fields.as_ref());
+    if !present::part(&mut body, &thing, &target.pointer, &shown, with_metadata) {
+        return Err(no_part(&target));
+    }
+    let etag = thing.entity_tag(&target.pointer);
     let mut response = match decide_read(headers, &etag)? {
-        ReadVerdict::Proceed => {
-            let mut body = Vec::with_capacity(1024);
-            let shown = Shown::of(fields.as_ref());
-            if !present::part(&mut body, &thing, &target.pointer, &shown, with_metadata) {
-                return Err(no_part(&target));
-            }
-            respond::json_bytes(StatusCode::OK, body)
-        }
+        ReadVerdict::Proceed => respond::json_bytes(StatusCode::OK, body),
         ReadVerdict::NotModified => respond::empty(StatusCode::NOT_MODIFIED),
         ReadVerdict::IfMatchFailed => {
             let detail = format!("{} has the entity tag {etag} now", place(&target));

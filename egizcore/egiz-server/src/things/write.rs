@@ -3,6 +3,8 @@
 //! What a client sends is checked for form here; whether it applies (preconditions, rules, limits) is decided by the
 //! engine when the record gets there, and answered afterwards.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{HeaderName, LOCATION};
@@ -319,16 +321,17 @@ fn preference(headers: &HeaderMap) -> Option<bool> {
         })
 }
 
+#[derive(Deserialize)]
+struct Identified {
+    #[serde(rename = "thingId")]
+    thing_id: Option<String>,
+}
+
 /// The id in a Thing's JSON, completed and checked.
 ///
 /// # Errors
 /// `invalid-value` where it is missing, `invalid-thing-id`.
 pub(crate) fn id_in(content: &[u8], sites: &[String]) -> Result<String, ApiError> {
-    #[derive(Deserialize)]
-    struct Identified {
-        #[serde(rename = "thingId")]
-        thing_id: Option<String>,
-    }
     let missing = || -> ApiError {
         Problem::new(Code::InvalidValue, "the Thing has no `thingId`")
             .at("/thingId", "a text such as factory:oven-001 is needed")
@@ -336,6 +339,21 @@ pub(crate) fn id_in(content: &[u8], sites: &[String]) -> Result<String, ApiError
     };
     let identified: Identified = serde_json::from_slice(content).map_err(|_| missing())?;
     target::thing_id(&identified.thing_id.ok_or_else(missing)?, sites)
+}
+
+/// Completes a bare name in the `thingId` of a Thing's JSON, where it is that of `thing`.
+pub(crate) fn with_whole_id<'c>(content: &'c [u8], thing: &str) -> Cow<'c, [u8]> {
+    let Ok(Identified { thing_id: Some(given) }) = serde_json::from_slice(content) else {
+        return Cow::Borrowed(content);
+    };
+    let is_bare = thing.split_once(':').is_some_and(|(_, name)| name == given);
+    match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(content) {
+        Ok(mut members) if is_bare => {
+            members.insert("thingId".to_owned(), thing.into());
+            Cow::Owned(serde_json::to_vec(&members).unwrap_or_default())
+        }
+        _ => Cow::Borrowed(content),
+    }
 }
 
 /// Submits one write and answers what came of it.
@@ -347,18 +365,13 @@ async fn write(
     content: &[u8],
     asked: &Asked,
 ) -> Result<Response, ApiError> {
-    let existed = operation == WriteOperation::Delete
-        || app
-            .ports
-            .engine
-            .read()
-            .thing(&target.thing)
-            .is_some_and(|thing| thing.etag(&target.pointer).is_some());
+    let is_whole = target.pointer.is_empty() && operation != WriteOperation::Patch;
+    let content = if is_whole { with_whole_id(content, &target.thing) } else { Cow::Borrowed(content) };
     let write = ThingWrite {
         thing: &target.thing,
         operation,
         path: &target.pointer,
-        content,
+        content: &content,
         preconditions: Preconditions {
             if_match: &asked.if_match,
             if_none_match: &asked.if_none_match,
@@ -367,17 +380,11 @@ async fn write(
     };
     let record = submit::record(app, caller, RecordBody::ThingWrite(write));
     let applied = submit::one(app, record).await?;
-    answer(app, target, asked, existed, applied)
+    answer(app, target, asked, applied)
 }
 
 /// Turns the outcome of a write into an answer.
-fn answer(
-    app: &App,
-    target: &Target,
-    asked: &Asked,
-    existed: bool,
-    applied: Applied,
-) -> Result<Response, ApiError> {
+fn answer(app: &App, target: &Target, asked: &Asked, applied: Applied) -> Result<Response, ApiError> {
     let Outcome::Write(outcome) = applied.outcome else {
         tracing::error!(outcome = ?applied.outcome, "a write had the outcome of something else");
         return Err(ApiError::new(Code::Internal, "the server failed; its log has more under this traceId"));
@@ -397,14 +404,13 @@ fn answer(
             return Ok(response);
         }
         WriteOutcome::Created { revision } => (revision, true),
-        WriteOutcome::Changed { revision } => (revision, !existed),
-        WriteOutcome::Unchanged { revision } => (revision, false),
+        WriteOutcome::Changed { revision } | WriteOutcome::Unchanged { revision } => (revision, false),
     };
     let representation = asked.representation.unwrap_or(created);
     let (body, etag) = {
         let engine = app.ports.engine.read();
         let thing = engine.thing(&target.thing);
-        let etag = thing.as_ref().and_then(|thing| thing.etag(&target.pointer));
+        let etag = thing.map(|thing| thing.entity_tag(&target.pointer));
         let mut body = Vec::new();
         if let Some(thing) = thing.filter(|_| representation) {
             present::part(&mut body, &thing, &target.pointer, &Shown::Everything, false);

@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 
 const THING: &str = "/api/v1/things/factory:oven-001";
 
+/// Method, whether the Thing is there, header fields, the status wanted.
+type Row<'r> = (&'r str, bool, &'r [(&'r str, &'r str)], u16);
+/// Method, header fields, the status wanted.
+type PartRow<'r> = (&'r str, &'r [(&'r str, &'r str)], u16);
+
 /// Sends one conditional request to a fresh oven at revision 1, or to nothing.
 async fn status(server: &Server, exists: bool, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
     server.request("DELETE", THING).send().await.expect("an answer");
@@ -38,7 +43,7 @@ async fn every_precondition_is_decided_as_the_standard_says() {
     let both = format!("\"rev:99\", {own}");
     let other = "\"rev:99\"";
     let (im, inm) = ("if-match", "if-none-match");
-    let table: &[(&str, bool, &[(&str, &str)], u16)] = &[
+    let table: &[Row<'_>] = &[
         ("GET", true, &[], 200),
         ("GET", true, &[(im, own)], 200),
         ("GET", true, &[(im, &both)], 200),
@@ -113,7 +118,7 @@ async fn every_precondition_is_decided_as_the_standard_says() {
         }
     }
     // The same holds for a part.
-    let rows: &[(&str, &[(&str, &str)], u16)] = &[
+    let rows: &[PartRow<'_>] = &[
         ("GET", &[(im, part)], 200),
         ("GET", &[(inm, part)], 304),
         ("GET", &[(im, other)], 412),
@@ -127,7 +132,7 @@ async fn every_precondition_is_decided_as_the_standard_says() {
         let answer = status(&server, true, method, "/attributes/line", fields).await;
         assert_eq!(answer.status, *wanted, "{method} part {fields:?}: {}", answer.text);
     }
-    let rows: &[(&str, &[(&str, &str)], u16)] = &[
+    let rows: &[PartRow<'_>] = &[
         ("GET", &[(inm, "*")], 404),
         ("PUT", &[(im, "*")], 412),
         ("PUT", &[(inm, "*")], 201),

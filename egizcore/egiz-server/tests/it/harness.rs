@@ -43,6 +43,7 @@ impl Drop for Server {
 pub(crate) struct Gate {
     pub(crate) engine: Arc<RwLock<Engine>>,
     pub(crate) refuse: parking_lot::Mutex<Option<SubmitError>>,
+    /// How long a batch takes; below 0 it panics.
     pub(crate) delay_ms: AtomicI64,
     clock: Clock,
 }
@@ -51,6 +52,7 @@ pub(crate) struct Gate {
 impl WriteGate for Gate {
     async fn submit(&self, records: Vec<Vec<u8>>) -> Result<Vec<Applied>, SubmitError> {
         let delay = self.delay_ms.load(Ordering::Relaxed);
+        assert!(delay >= 0, "the gate was told to panic");
         if delay > 0 {
             tokio::time::sleep(Duration::from_millis(delay.unsigned_abs())).await;
         }
@@ -133,10 +135,14 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut ServerSettings)) -> Self {
+        Self::within(Limits::default(), change).await
+    }
+
+    pub(crate) async fn within(limits: Limits, change: impl FnOnce(&mut ServerSettings)) -> Self {
         let mut settings = ServerSettings { version: "0.1.0".to_owned(), ..ServerSettings::default() };
         change(&mut settings);
         let clock: Clock = Arc::new(|| Timestamp::from_micros(START_MICROS));
-        let engine = Arc::new(RwLock::new(Engine::new(Limits::default())));
+        let engine = Arc::new(RwLock::new(Engine::new(limits)));
         let gate = Arc::new(Gate {
             engine: engine.clone(),
             refuse: parking_lot::Mutex::new(None),

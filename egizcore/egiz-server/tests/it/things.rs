@@ -77,12 +77,14 @@ async fn parts_are_put_and_deleted() {
     assert_eq!((created.status, created.text.as_str()), (201, "\"grey\""));
     assert_eq!(created.header("location"), Some("/api/v1/things/factory:oven-001/attributes/colour"));
     assert_eq!(put("/attributes/colour", json!("red")).await.status, 204);
-    assert_eq!(put("/attributes/a~1b", json!({"c": null})).await.status, 201);
+    assert_eq!(put("/attributes/plan", json!({"a/b": {"c": null}})).await.status, 201);
     assert_eq!(
-        server.read(&format!("{THING}/attributes")).await["a/b"],
+        server.read(&format!("{THING}/attributes/plan/a~1b")).await,
         json!({"c": null}),
         "put stores null"
     );
+    assert_eq!(put("/attributes/plan/a%2Fb/c", json!(1)).await.status, 204);
+    put("/attributes/a~1b", json!(1)).await.problem("invalid-value");
     assert_eq!(put("/features/status", json!({"properties": {"anomaly": false}})).await.status, 201);
     assert_eq!(put("/features/status/properties/anomaly", json!(true)).await.status, 204);
     assert_eq!(put("/features/thermal/desiredProperties/setpoint", json!(200)).await.status, 201);
