@@ -1,0 +1,216 @@
+//! What the program gives the broker: somewhere to commit messages, and somebody who says who may do what.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::message::Publish;
+
+/// Room for a batch in the intake's queue; what it is is the intake's business.
+pub type Room = Box<dyn Any + Send>;
+
+/// Where messages are committed.
+#[async_trait]
+pub trait Intake: Send + Sync + 'static {
+    /// Waits until there is room for `bytes`. The connection does not read its socket meanwhile.
+    ///
+    /// # Cancel safety
+    /// May be dropped while waiting.
+    async fn reserve(&self, bytes: usize) -> Room;
+
+    /// Takes all publishes of one read. Never waits. `receipt` is completed once, from the commit, on any thread.
+    fn submit(&self, client: &Arc<ClientInfo>, publishes: &[Publish], room: Room, receipt: Receipt);
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no space to keep it.
+    NoSpace,
+    /// It cannot be kept for another reason.
+    Internal,
+}
+
+/// What becomes of a batch once it is committed, or not. Dropping it unused refuses the batch.
+pub struct Receipt(Option<OnSettled>);
+
+type OnSettled = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Receipt")
+    }
+}
+
+impl Receipt {
+    pub(crate) fn new(done: impl FnOnce(Result<(), Refusal>) + Send + 'static) -> Self {
+        Self(Some(Box::new(done)))
+    }
+
+    /// The batch is durable: its acknowledgements go out.
+    pub fn committed(mut self) {
+        self.complete(Ok(()));
+    }
+
+    /// The batch is not kept: nothing is acknowledged.
+    pub fn refused(mut self, refusal: Refusal) {
+        self.complete(Err(refusal));
+    }
+
+    fn complete(&mut self, result: Result<(), Refusal>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.complete(Err(Refusal::Internal));
+    }
+}
+
+/// How somebody tries to come in.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// The client id as sent; may be empty.
+    pub client_id: &'a str,
+    /// User name, if sent.
+    pub username: Option<&'a str>,
+    /// Password, if sent.
+    pub password: Option<&'a [u8]>,
+    /// From where.
+    pub peer: SocketAddr,
+}
+
+/// Why somebody may not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// User name or password is wrong or missing.
+    BadCredentials,
+    /// Known, but not allowed.
+    NotAuthorized,
+    /// Ask again later.
+    Busy,
+}
+
+/// Who is connected.
+#[derive(Debug)]
+pub struct ClientInfo {
+    /// The client id, assigned if none was sent.
+    pub client_id: String,
+    /// Who it stands for; becomes the cause of records.
+    pub principal: String,
+    /// What it may do.
+    pub rights: Arc<dyn TopicRights>,
+}
+
+/// Says who may come in.
+#[async_trait]
+pub trait Gatekeeper: Send + Sync + 'static {
+    /// Checks a login; the principal and its rights.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    async fn authenticate(&self, login: Login<'_>) -> Result<(String, Arc<dyn TopicRights>), Denied>;
+}
+
+/// Says what somebody may publish and subscribe to.
+pub trait TopicRights: Send + Sync + std::fmt::Debug {
+    /// Whether it may publish to a topic name.
+    fn may_publish(&self, topic: &str) -> bool;
+    /// Whether it may subscribe to a topic filter.
+    fn may_subscribe(&self, filter: &str) -> bool;
+}
+
+/// A device: it publishes under its own topics and hears its own commands, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRights {
+    own: [String; 2],
+}
+
+impl DeviceRights {
+    /// The rights of `<site>:<device>`.
+    #[must_use]
+    pub fn new(site: &str, device: &str) -> Self {
+        Self { own: [format!("sensors/{site}/{device}/"), format!("devices/{site}/{device}/")] }
+    }
+
+    fn is_own(&self, topic: &str) -> bool {
+        self.own.iter().any(|prefix| topic.starts_with(prefix.as_str()))
+    }
+}
+
+impl TopicRights for DeviceRights {
+    fn may_publish(&self, topic: &str) -> bool {
+        self.is_own(topic)
+    }
+
+    fn may_subscribe(&self, filter: &str) -> bool {
+        // The prefix holds no wildcard, so what follows it cannot lead out of it.
+        self.is_own(filter)
+    }
+}
+
+/// Everything but the broker's own `$` topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EverythingRights;
+
+impl TopicRights for EverythingRights {
+    fn may_publish(&self, topic: &str) -> bool {
+        !topic.starts_with('$')
+    }
+
+    fn may_subscribe(&self, _filter: &str) -> bool {
+        true
+    }
+}
+
+/// Nothing at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NothingRights;
+
+impl TopicRights for NothingRights {
+    fn may_publish(&self, _topic: &str) -> bool {
+        false
+    }
+
+    fn may_subscribe(&self, _filter: &str) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_keeps_to_its_own_topics() {
+        let rights = DeviceRights::new("factory", "oven-001");
+        for own in ["sensors/factory/oven-001/telemetry", "devices/factory/oven-001/reply"] {
+            assert!(rights.may_publish(own) && rights.may_subscribe(own), "{own}");
+        }
+        assert!(rights.may_subscribe("devices/factory/oven-001/#"));
+        for other in [
+            "sensors/factory/oven-0011/telemetry",
+            "sensors/factory/oven-001",
+            "sensors/factory/oven-002/telemetry",
+            "sensors/other/oven-001/telemetry",
+            "#",
+            "+/factory/oven-001/telemetry",
+            "sensors/+/oven-001/telemetry",
+            "$SYS/x",
+        ] {
+            assert!(!rights.may_publish(other) && !rights.may_subscribe(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_receipt_dropped_unused_refuses() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        drop(Receipt::new(move |result| sender.send(result).expect("kept")));
+        assert_eq!(receiver.recv(), Ok(Err(Refusal::Internal)));
+    }
+}

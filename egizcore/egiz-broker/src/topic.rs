@@ -1,0 +1,110 @@
+//! Topic names and topic filters, by section 4.7 of the specification.
+//!
+//! | rule | valid | invalid |
+//! |---|---|---|
+//! | at least one character, at most 65,535 bytes, no NUL | `a`, `/`, `a//b` | ``, `a\0` |
+//! | a name has no wildcard | `a/b` | `a/+`, `#` |
+//! | `+` and `#` fill a whole level | `+/b`, `a/#` | `a+`, `a#` |
+//! | `#` is the last level | `a/#` | `#/a` |
+//! | a wildcard at the front does not match `$…` | | `#` against `$SYS/x` |
+
+/// The most levels that are handled; deeper topics are refused, so that a topic cannot make the router deep.
+pub const LEVELS_MAX: usize = 64;
+
+/// Whether a message may be published to this name.
+#[must_use]
+pub fn is_name(topic: &str) -> bool {
+    !topic.is_empty()
+        && topic.len() <= usize::from(u16::MAX)
+        && !topic.contains(['+', '#', '\0'])
+        && topic.split('/').count() <= LEVELS_MAX
+}
+
+/// Whether somebody may subscribe to this filter.
+#[must_use]
+pub fn is_filter(filter: &str) -> bool {
+    if filter.is_empty() || filter.len() > usize::from(u16::MAX) || filter.contains('\0') {
+        return false;
+    }
+    let mut levels = filter.split('/').peekable();
+    let mut count = 0;
+    while let Some(level) = levels.next() {
+        count += 1;
+        let wrong = match level {
+            "#" => levels.peek().is_some(),
+            "+" => false,
+            other => other.contains(['+', '#']),
+        };
+        if wrong || count > LEVELS_MAX {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a filter asks for a shared subscription.
+#[must_use]
+pub fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
+/// Whether a filter matches a name. Both are valid.
+#[must_use]
+pub fn matches(filter: &str, name: &str) -> bool {
+    if name.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut names = name.split('/');
+    for level in filter.split('/') {
+        match (level, names.next()) {
+            // `a/#` matches `a` itself, too.
+            ("#", _) => return true,
+            (_, None) => return false,
+            ("+", Some(_)) => {}
+            (wanted, Some(found)) if wanted == found => {}
+            _ => return false,
+        }
+    }
+    names.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mqtt_4_7_1_wildcards_fill_whole_levels() {
+        for valid in ["a", "/", "a//b", "+", "#", "+/+", "a/+/b", "a/#", "/#", "$SYS/#", " "] {
+            assert!(is_filter(valid), "{valid}");
+        }
+        for invalid in ["", "a+", "+a", "a/b#", "#/a", "a/#/b", "a\0", &"x".repeat(65_536), &"/".repeat(64)] {
+            assert!(!is_filter(invalid), "{invalid}");
+        }
+        for invalid in ["", "a/+", "#", "a\0b"] {
+            assert!(!is_name(invalid), "{invalid}");
+        }
+        assert!(is_name("sensors/factory/oven-001/telemetry"));
+    }
+
+    #[test]
+    fn mqtt_4_7_2_a_leading_wildcard_does_not_match_dollar() {
+        assert!(!matches("#", "$SYS/x"));
+        assert!(!matches("+/x", "$SYS/x"));
+        assert!(matches("$SYS/#", "$SYS/x"));
+        assert!(matches("$SYS/+", "$SYS/x"));
+    }
+
+    #[test]
+    fn mqtt_4_7_3_filters_match_level_by_level() {
+        let check = |filter: &str, yes: &[&str], no: &[&str]| {
+            yes.iter().for_each(|name| assert!(matches(filter, name), "{filter} {name}"));
+            no.iter().for_each(|name| assert!(!matches(filter, name), "{filter} {name}"));
+        };
+        check("a/#", &["a", "a/", "a/b", "a/b/c"], &["b", "ab"]);
+        check("a/+", &["a/b", "a/"], &["a", "a/b/c"]);
+        check("+", &["a", ""], &["a/b", "/a"]);
+        check("/+", &["/a"], &["a", "a/b"]);
+        check("+/+", &["/a", "a/b"], &["a"]);
+        check("a/b", &["a/b"], &["A/b", "a/b/"]);
+    }
+}
