@@ -1,7 +1,7 @@
 //! Accepts connections and serves HTTP/1.1 and HTTP/2 on them until told to stop.
 //!
-//! Bounds: connections (beyond it the listener's backlog waits), the time a client may take to send its header, the
-//! header's size. Stops in order: no new connections, answers under way are finished, and what is left after the grace
+//! Bounds: connections (beyond it the listener's backlog waits), the time between requests and for a header, the header's
+//! size. Stops in order: no new connections, answers under way are finished, and what is left after the grace
 //! time is closed.
 
 use std::convert::Infallible;
@@ -24,8 +24,9 @@ use tower::ServiceExt;
 
 use crate::metrics::ServerMetrics;
 
-/// How long a client may take to send a request's header.
-const HEADER_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take to send a request's header, counted from the end of the answer before: also how long a
+/// connection may be idle.
+const HEADER_TIME: Duration = Duration::from_secs(60);
 /// The most header fields of a request; more are answered 431.
 const HEADER_FIELDS_MAX: usize = 100;
 /// The most that is buffered of a header; more is answered 431.
@@ -71,12 +72,16 @@ pub async fn serve(
         .max_header_list_size(u32::try_from(HEADER_BUFFER_BYTES).unwrap_or(u32::MAX));
 
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { break };
-        let accepted = tokio::select! {
+        let next = async {
+            let permit = connections.clone().acquire_owned().await.ok()?;
+            Some((permit, listener.accept().await))
+        };
+        let next = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
+        let Some((permit, accepted)) = next else { break };
         match accepted {
             Ok((stream, address)) => {
                 // Answers are written whole; waiting for more would only delay them.

@@ -31,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) program: Arc<Program>,
     pub(crate) store: Store,
     stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Server {
@@ -138,7 +139,25 @@ impl Server {
         Self::within(Limits::default(), change).await
     }
 
+    pub(crate) async fn within_connections(connections_max: usize) -> Self {
+        Self::build(Limits::default(), connections_max, |_| ()).await
+    }
+
+    /// Tells it to stop.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) async fn ended(mut self) {
+        (&mut self.task).await.expect("the server ends by itself");
+    }
+
     pub(crate) async fn within(limits: Limits, change: impl FnOnce(&mut ServerSettings)) -> Self {
+        Self::build(limits, 1000, change).await
+    }
+
+    async fn build(limits: Limits, connections_max: usize, change: impl FnOnce(&mut ServerSettings)) -> Self {
         let mut settings = ServerSettings { version: "0.1.0".to_owned(), ..ServerSettings::default() };
         change(&mut settings);
         let clock: Clock = Arc::new(|| Timestamp::from_micros(START_MICROS));
@@ -166,8 +185,8 @@ impl Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("a bound listener"));
         let stop = CancellationToken::new();
-        let options = ServeOptions { connections_max: 1000, grace: Duration::from_millis(200) };
-        tokio::spawn(egiz_server::serve(
+        let options = ServeOptions { connections_max, grace: Duration::from_millis(200) };
+        let task = tokio::spawn(egiz_server::serve(
             listener,
             egiz_server::router(ports),
             options,
@@ -175,7 +194,7 @@ impl Server {
             stop.clone(),
         ));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { base, client, gate, program, store, stop }
+        Self { base, client, gate, program, store, stop, task }
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {

@@ -11,5 +11,6 @@ mod harness;
 mod hostile;
 mod limits;
 mod query;
+mod stop;
 mod things;
 mod tokens;
