@@ -11,7 +11,7 @@ use crate::Problem;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BulkRequest {
     /// Which Things; as in a query, but not missing: `{}` stands for all.
-    #[schema(value_type = Object)]
+    #[schema(value_type = crate::FilterForm)]
     pub filter: Value,
     /// A merge patch (RFC 7396) for each.
     #[serde(default)]
@@ -80,11 +80,9 @@ pub struct Difference {
     pub pointer: String,
     /// The value now; missing where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub from: Option<Value>,
     /// The value then; missing where it would be removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub to: Option<Value>,
 }
 

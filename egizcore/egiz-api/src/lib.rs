@@ -19,5 +19,5 @@ pub use device::{
 };
 pub use health::{Health, HealthState, PartHealth, RejectedMessage};
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};
-pub use query::{Aggregate, AggregateQuery, Count, CountQuery, Figures, Group, Groups, Query};
+pub use query::{Aggregate, AggregateQuery, Count, CountQuery, Figures, FilterForm, Group, Groups, Query};
 pub use thing::{Connection, ConnectionState, Feature, PropertyMetadata, Thing, ThingPage};

@@ -4,6 +4,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+/// The two forms of a filter; for the description only, the server takes JSON and decides by its kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum FilterForm {
+    /// RQL.
+    #[schema(example = "and(eq(attributes/type,\"oven\"),gt(features/thermal/properties/zone_1,200))")]
+    Rql(String),
+    /// Names of attributes, or paths, and the values that they must equal.
+    #[schema(value_type = Object, example = json!({"type": "oven"}))]
+    Simple(Map<String, Value>),
+}
+
 /// What `POST /query` asks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -11,7 +23,7 @@ pub struct Query {
     /// RQL as a text, such as `and(eq(attributes/type,"oven"),gt(features/thermal/properties/zone_1,200))`, or the
     /// simple form, an object of names and values that must be equal, such as `{"type":"oven"}`; none matches all.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<FilterForm>)]
     pub filter: Option<Value>,
     /// What to show of each Thing: `thingId,attributes(type,line),features/*/properties/zone_1`.
     #[serde(default)]
@@ -36,7 +48,7 @@ pub struct Query {
 pub struct CountQuery {
     /// As in a query.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<FilterForm>)]
     pub filter: Option<Value>,
 }
 
@@ -53,7 +65,7 @@ pub struct Count {
 pub struct AggregateQuery {
     /// As in a query.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<FilterForm>)]
     pub filter: Option<Value>,
     /// Paths whose values make the groups, at most 4; none makes one group of all.
     #[serde(default, rename = "groupBy")]

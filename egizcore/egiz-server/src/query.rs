@@ -20,8 +20,6 @@ use crate::{body, cursor, page, present, respond};
 
 /// From so many Things on a search leaves the async threads.
 const BLOCKING_THINGS: usize = 1_000;
-/// The longest filter in bytes.
-const FILTER_BYTES_MAX: usize = 16 * 1024;
 /// The most paths to sort by.
 const SORT_KEYS_MAX: usize = 4;
 /// The most paths that make groups.
@@ -252,7 +250,6 @@ pub(crate) async fn on_engine<T: Send + 'static>(
 /// `malformed-filter`.
 pub(crate) fn filter_from_text(text: &str) -> Result<Option<Filter>, ApiError> {
     let text = text.trim();
-    check_length(text)?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -273,7 +270,6 @@ pub(crate) fn filter_of(value: &Value) -> Result<Option<Filter>, ApiError> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => {
-            check_length(text)?;
             if text.trim().is_empty() {
                 Ok(None)
             } else {
@@ -281,21 +277,17 @@ pub(crate) fn filter_of(value: &Value) -> Result<Option<Filter>, ApiError> {
             }
         }
         Value::Object(members) if members.is_empty() => Ok(None),
+        // RQL has its own bound, the same.
+        Value::Object(_) if value.to_string().len() > Filter::LENGTH_MAX => {
+            let detail = format!("the filter is longer than {} bytes", Filter::LENGTH_MAX);
+            Err(Problem::new(Code::MalformedFilter, detail).limit(Filter::LENGTH_MAX as u64).into())
+        }
         Value::Object(_) => Filter::from_simple(value).map(Some).map_err(|error| ApiError::from(&error)),
         _ => Err(ApiError::new(
             Code::MalformedFilter,
             "the filter must be an RQL text or an object of names and values",
         )),
     }
-}
-
-fn check_length(text: &str) -> Result<(), ApiError> {
-    if text.len() <= FILTER_BYTES_MAX {
-        return Ok(());
-    }
-    Err(Problem::new(Code::MalformedFilter, format!("the filter is longer than {FILTER_BYTES_MAX} bytes"))
-        .limit(FILTER_BYTES_MAX as u64)
-        .into())
 }
 
 /// Sort keys from `-attributes/line,+thingId`; a `+` that the URL made a space counts as one, and so does no sign.

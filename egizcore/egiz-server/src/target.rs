@@ -83,6 +83,17 @@ fn check_token(token: &str) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_path_is_taken_or_refused(path in "[a-c:/%~0-9 .°]{0,30}") {
+            if let Ok(target) = Target::of(&format!("{THINGS}{path}"), &["factory".to_owned()]) {
+                prop_assert!(ThingId::check(&target.thing).is_ok());
+                prop_assert!(target.pointer.is_empty() || target.pointer.starts_with('/'));
+            }
+        }
+    }
 
     fn check(path: &str, expected: Result<(&str, &str), &str>) {
         let got = Target::of(&format!("{THINGS}{path}"), &["factory".to_owned()]);

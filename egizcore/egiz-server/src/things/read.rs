@@ -104,7 +104,7 @@ pub(crate) async fn thing(
         ("If-None-Match" = Option<String>, Header, description = "Answer only another state, else 304"),
     ),
     responses(
-        (status = 200, description = "The part", body = Object, headers(
+        (status = 200, description = "The part", body = serde_json::Value, headers(
             ("ETag" = String, description = "`\"rev:<revision>\"` of the last change at or below the path"))),
         (status = 304, description = "It is the state of `If-None-Match`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),

@@ -86,7 +86,7 @@ pub(crate) async fn put_thing(
 }
 
 /// Creates or replaces any part of a Thing.
-#[utoipa::path(put, path = "/api/v1/things/{thingId}/{path}", tag = "things", request_body = Object,
+#[utoipa::path(put, path = "/api/v1/things/{thingId}/{path}", tag = "things", request_body = serde_json::Value,
     params(
         ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
         ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
@@ -97,8 +97,8 @@ pub(crate) async fn put_thing(
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
     ),
     responses(
-        (status = 201, description = "Created", body = Object),
-        (status = 200, description = "Replaced, with `Prefer: return=representation`", body = Object),
+        (status = 201, description = "Created", body = serde_json::Value),
+        (status = 200, description = "Replaced, with `Prefer: return=representation`", body = serde_json::Value),
         (status = 204, description = "Replaced, or it was so already"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
@@ -132,7 +132,7 @@ async fn put(
 
 /// Changes a Thing by a merge patch (RFC 7396; creates it where it is missing) or a JSON patch (RFC 6902).
 #[utoipa::path(patch, path = "/api/v1/things/{thingId}", tag = "things",
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content((Object = "application/merge-patch+json"), (Vec<Object> = "application/json-patch+json"))),
     params(
         ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
         ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
@@ -160,7 +160,7 @@ pub(crate) async fn patch_thing(
 
 /// Changes any part of a Thing by a merge patch or a JSON patch; pointers in it are relative to the part.
 #[utoipa::path(patch, path = "/api/v1/things/{thingId}/{path}", tag = "things",
-    request_body(content((Object = "application/merge-patch+json"), (Object = "application/json-patch+json"))),
+    request_body(content((Object = "application/merge-patch+json"), (Vec<Object> = "application/json-patch+json"))),
     params(
         ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
         ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
@@ -171,8 +171,8 @@ pub(crate) async fn patch_thing(
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
     ),
     responses(
-        (status = 201, description = "Created", body = Object),
-        (status = 200, description = "Changed, with `Prefer: return=representation`", body = Object),
+        (status = 201, description = "Created", body = serde_json::Value),
+        (status = 200, description = "Changed, with `Prefer: return=representation`", body = serde_json::Value),
         (status = 204, description = "Changed, or it was so already"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]

@@ -135,6 +135,12 @@ async fn costly_questions_are_bounded() {
         .send("POST", "/api/v1/query", &serde_json::json!({"filter": wide}))
         .await
         .problem("malformed-filter");
+    let names: serde_json::Map<String, serde_json::Value> =
+        (0..2_000).map(|number| (format!("a{number}"), number.into())).collect();
+    server
+        .send("POST", "/api/v1/query", &serde_json::json!({"filter": names}))
+        .await
+        .problem("malformed-filter");
     let stars = format!("like(attributes/name,\"{}x\")", "*a".repeat(200));
     let answer = server.send("POST", "/api/v1/query", &serde_json::json!({"filter": stars})).await;
     assert!([200, 400].contains(&answer.status));
