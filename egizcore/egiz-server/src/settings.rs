@@ -29,6 +29,8 @@ pub struct ServerSettings {
     pub connections_max: usize,
     /// The most imports and bulk changes under way at once; more are answered 503.
     pub concurrent_streams_max: usize,
+    /// How long the client of an import or a bulk change may send or take nothing, in milliseconds.
+    pub stream_pause_ms: u64,
     /// The rate of one client (token, or address without one); `None` does not limit.
     pub rate_limit: Option<RateLimit>,
     /// Whether clients on loopback are limited, too.
@@ -94,6 +96,7 @@ impl Default for ServerSettings {
             concurrent_requests_max: 512,
             connections_max: 10_000,
             concurrent_streams_max: 8,
+            stream_pause_ms: 30_000,
             rate_limit: Some(RateLimit { per_second: 100, burst: 200 }),
             rate_limit_loopback: false,
             tokens: Vec::new(),

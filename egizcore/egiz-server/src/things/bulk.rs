@@ -3,7 +3,9 @@
 //! The ids that match now are collected first; each is then changed by a record of its own, under the condition that it
 //! still matches. So nothing is changed that does not match, whatever happens meanwhile, and no lock is held.
 
-use axum::body::{Body, Bytes};
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -18,7 +20,7 @@ use crate::body::json::push_token;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::Shown;
-use crate::things::import::{self, LastLine, push_line};
+use crate::things::import::{self, LastLine, Steps, push_line};
 use crate::{body, present, query, submit};
 
 /// How many Things are changed at once.
@@ -61,6 +63,7 @@ pub(crate) async fn bulk(
     }
     let filter = query::filter_of(&request.filter)?;
     let permit = import::permit(&app)?;
+    let pause = Duration::from_millis(app.ports.settings.stream_pause_ms);
     let condition = filter.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut ids = query::on_engine(&app, move |engine| matching(engine, filter)).await??;
     ids.reverse();
@@ -76,11 +79,7 @@ pub(crate) async fn bulk(
         finished: false,
         _permit: permit,
     };
-    let stream = futures::stream::unfold(bulk, |mut bulk| async move {
-        let text = bulk.step().await?;
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), bulk))
-    });
-    Ok(import::ndjson(stream))
+    Ok(import::ndjson(bulk, pause))
 }
 
 /// The ids that match now, in their order.
@@ -113,7 +112,7 @@ struct Bulk {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Bulk {
+impl Steps for Bulk {
     /// Carries out the next batch; `None` after the summary.
     async fn step(&mut self) -> Option<Vec<u8>> {
         if self.finished {
@@ -139,7 +138,9 @@ impl Bulk {
         }
         Some(out)
     }
+}
 
+impl Bulk {
     async fn carry_out(&self, ids: Vec<String>) -> (Vec<ItemResult>, bool) {
         let content =
             if self.operation == WriteOperation::Merge { self.patch.to_string() } else { String::new() };

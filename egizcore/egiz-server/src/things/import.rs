@@ -13,9 +13,9 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use egiz_api::{Code, ItemOutcome, ItemResult, Problem, Summary};
 use egiz_model::record::{Body as RecordBody, Preconditions, ThingWrite, WriteOperation};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -29,8 +29,8 @@ use crate::{body, submit};
 const BATCH_LINES: usize = 128;
 /// The most bytes of lines that go to the journal at once, but for a single line that is longer.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// How long the stream may pause.
-const PAUSE: Duration = Duration::from_secs(30);
+/// How many batches of results wait for the client; at the bound the work waits with it.
+const LINES_AHEAD: usize = 2;
 
 /// Takes Things in, one a line; each is created or replaced, or with `mode=create` created only.
 #[utoipa::path(post, path = "/api/v1/things/import", tag = "bulk",
@@ -59,8 +59,9 @@ pub(crate) async fn import(
         Some(other) => return Err(body::unsupported(other, "application/x-ndjson")),
     }
     let permit = permit(&app)?;
+    let pause = Duration::from_millis(app.ports.settings.stream_pause_ms);
     let import = Import {
-        lines: Lines::new(content.into_data_stream(), app.ports.settings.body_bytes_max),
+        lines: Lines::new(content.into_data_stream(), app.ports.settings.body_bytes_max, pause),
         app,
         caller,
         operation,
@@ -68,11 +69,7 @@ pub(crate) async fn import(
         finished: false,
         _permit: permit,
     };
-    let stream = futures::stream::unfold(import, |mut import| async move {
-        let text = import.step().await?;
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), import))
-    });
-    Ok(ndjson(stream))
+    Ok(ndjson(import, pause))
 }
 
 /// A place among the streams under way.
@@ -88,10 +85,30 @@ pub(crate) fn permit(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
     })
 }
 
-/// An answer of lines.
-pub(crate) fn ndjson(
-    stream: impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
-) -> Response {
+/// Work that goes on in steps, each with lines for the client.
+pub(crate) trait Steps: Send + 'static {
+    /// The next lines; `None` at the end.
+    fn step(&mut self) -> impl Future<Output = Option<Vec<u8>>> + Send;
+}
+
+/// Answers the lines of `steps` while they come.
+///
+/// The work has a task of its own, which ends with the work, or as soon as the client is gone or takes nothing for
+/// `pause`: the lines then lack the summary, and the place among the streams is free again.
+pub(crate) fn ndjson(mut steps: impl Steps, pause: Duration) -> Response {
+    let (sender, receiver) = mpsc::channel::<Bytes>(LINES_AHEAD);
+    tokio::spawn(async move {
+        while let Some(lines) = steps.step().await {
+            if !matches!(tokio::time::timeout(pause, sender.send(lines.into())).await, Ok(Ok(()))) {
+                tracing::debug!("a client left its import or bulk change, or took no results");
+                break;
+            }
+        }
+    });
+    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
+        let lines = receiver.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(lines), receiver))
+    });
     let mut response = Response::new(Body::from_stream(stream));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -121,7 +138,7 @@ struct Import {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Import {
+impl Steps for Import {
     /// Carries out the next batch; `None` after the summary.
     async fn step(&mut self) -> Option<Vec<u8>> {
         if self.finished {
@@ -196,7 +213,9 @@ impl Import {
         }
         Some(out)
     }
+}
 
+impl Import {
     fn record(&self, line: &[u8]) -> Result<(String, Vec<u8>), ApiError> {
         let settings = &self.app.ports.settings;
         body::json::check(line, settings.json_depth_max)?;
@@ -280,17 +299,19 @@ struct Lines {
     searched: usize,
     line: u64,
     line_bytes_max: usize,
+    pause: Duration,
     ended: bool,
 }
 
 impl Lines {
-    fn new(stream: BodyDataStream, line_bytes_max: usize) -> Self {
+    fn new(stream: BodyDataStream, line_bytes_max: usize, pause: Duration) -> Self {
         Self {
             stream: Box::pin(stream),
             buffer: Vec::new(),
             searched: 0,
             line: 0,
             line_bytes_max,
+            pause,
             ended: false,
         }
     }
@@ -339,7 +360,7 @@ impl Lines {
                     Problem::new(Code::BodyTooLarge, format!("the line is longer than {limit} bytes"));
                 return Next::Failed(self.line + 1, Box::new(problem.limit(limit as u64)));
             }
-            match tokio::time::timeout(PAUSE, self.stream.next()).await {
+            match tokio::time::timeout(self.pause, self.stream.next()).await {
                 Ok(Some(Ok(chunk))) => self.buffer.extend_from_slice(&chunk),
                 Ok(Some(Err(_))) => {
                     let problem = Problem::new(Code::MalformedRequest, "the stream broke off before its end");
@@ -347,7 +368,7 @@ impl Lines {
                 }
                 Ok(None) => self.ended = true,
                 Err(_) => {
-                    let detail = format!("the stream paused for more than {} s", PAUSE.as_secs());
+                    let detail = format!("the stream paused for more than {} ms", self.pause.as_millis());
                     return Next::Failed(self.line + 1, Box::new(Problem::new(Code::RequestTimeout, detail)));
                 }
             }

@@ -122,6 +122,29 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn an_import_that_pauses_frees_its_place() {
+    let server = Server::with(|settings| {
+        settings.stream_pause_ms = 200;
+        settings.concurrent_streams_max = 1;
+    })
+    .await;
+    let head =
+        b"POST /api/v1/things/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
+        Content-Length: 100\r\nConnection: close\r\n\r\n{\"thingId\":\"factory:a\"}\n{";
+    let import = server.request("POST", "/api/v1/things/import").body("{}\n");
+    let (stalled, other) = tokio::join!(raw(&server, head), async {
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        Answer::of(import).await
+    });
+    other.problem("overloaded");
+    assert!(stalled.contains("\"created\"") && stalled.contains("\"code\":\"request-timeout\""), "{stalled}");
+    assert!(stalled.contains("\"complete\":false"), "{stalled}");
+    let later =
+        Answer::of(server.request("POST", "/api/v1/things/import").body("{\"thingId\":\"b\"}\n")).await;
+    assert_eq!(later.status, 200, "{}", later.text);
+}
+
+#[tokio::test]
 async fn costly_questions_are_bounded() {
     let server = Server::start().await;
     server.put_oven("factory:oven-001").await;
