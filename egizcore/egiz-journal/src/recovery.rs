@@ -77,15 +77,15 @@ pub struct Scan {
 /// Where the header itself is wrong.
 pub fn scan_segment(bytes: &[u8]) -> Result<(Header, Scan), Flaw> {
     let header = Header::decode(bytes)?;
-    let scan = scan(&mut &*bytes, &header, bytes.len() as u64, Offset::MAX);
+    let scan = scan(&mut &*bytes, &header, bytes.len() as u64);
     Ok((header, scan.expect("memory can be read")))
 }
 
-/// Walks groups up to byte `length` and offset `stop`.
-fn scan(source: &mut impl Source, header: &Header, length: u64, stop: Offset) -> io::Result<Scan> {
+/// Walks groups up to byte `length`.
+fn scan(source: &mut impl Source, header: &Header, length: u64) -> io::Result<Scan> {
     let mut scan =
         Scan { valid_bytes: HEADER_BYTES as u64, next: header.base, flaw: None, damaged_before: None };
-    while scan.valid_bytes < length && scan.next < stop {
+    while scan.valid_bytes < length {
         let group = match group_at(source, scan.valid_bytes, header.salt)? {
             Ok(group) if group.first != scan.next => Err(Flaw::GroupOffset(group.first)),
             other => other,
@@ -248,9 +248,8 @@ fn settle_segment(
             return Ok(());
         }
     }
-    let stop = following.map_or(Offset::MAX, |following| following.base);
     let mut window = Window::new(Arc::clone(&file), end);
-    let scan = scan(&mut window, &header, end, stop).map_err(io)?;
+    let scan = scan(&mut window, &header, end).map_err(io)?;
     let pinned = following.is_some_and(|following| following.previous.is_some());
     if let Some(flaw) = scan.flaw {
         if pinned || scan.damaged_before.is_some() {
@@ -271,7 +270,7 @@ fn settle_segment(
         file.truncate(scan.valid_bytes).map_err(io)?;
     }
     file.sync().map_err(io)?;
-    segments[index].next = if following.is_some() { stop } else { scan.next };
+    segments[index].next = following.map_or(scan.next, |following| following.base);
     segments[index].end = scan.valid_bytes;
     Ok(())
 }

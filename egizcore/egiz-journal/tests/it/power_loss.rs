@@ -74,20 +74,38 @@ fn is_settled(later: &[Action], number: usize) -> bool {
 struct Run {
     actions: Vec<Action>,
     acknowledged: Vec<(usize, Vec<Vec<u8>>)>,
+    /// How many of the oldest records were no longer needed in the end.
+    released: usize,
     /// Everything that was ever submitted.
     submitted: BTreeSet<Vec<u8>>,
 }
 
-fn run(sizes: &[usize], durability: Durability, flaky_from: u64) -> Run {
-    let config = JournalConfig { durability, ..config() };
+/// What a run goes through besides appends.
+#[derive(Debug, Clone, Copy)]
+struct Weather {
+    durability: Durability,
+    /// The action from which the disk fails for a while; 0 is never.
+    flaky_from: u64,
+    /// Whether older records are released and go.
+    trims: bool,
+}
+
+fn run(sizes: &[usize], weather: Weather) -> Run {
+    let Weather { durability, flaky_from, trims } = weather;
+    let total_bytes_max = if trims { 1000 } else { 1 << 20 };
+    let config = JournalConfig { durability, total_bytes_max, ..config() };
     let disk = Arc::new(Disk::default());
     let (journal, _) =
         FileJournal::open_storage(Arc::new(DiskStorage(Arc::clone(&disk))), config, metrics(), clock())
             .expect("it opens");
     disk.flaky_from.store(flaky_from, Ordering::SeqCst);
     let mut records = Vec::new();
-    let mut run =
-        Run { actions: Vec::new(), acknowledged: vec![(0, Vec::new())], submitted: BTreeSet::new() };
+    let mut run = Run {
+        actions: Vec::new(),
+        acknowledged: vec![(0, Vec::new())],
+        released: 0,
+        submitted: BTreeSet::new(),
+    };
     for (number, size) in sizes.iter().enumerate() {
         let record: Vec<u8> = number.to_le_bytes().into_iter().chain((0..*size).map(|at| at as u8)).collect();
         run.submitted.insert(record.clone());
@@ -96,13 +114,19 @@ fn run(sizes: &[usize], durability: Durability, flaky_from: u64) -> Run {
                 assert_eq!(first, records.len() as u64);
                 records.push(record);
                 run.acknowledged.push((disk.actions.lock().len(), records.clone()));
+                if trims {
+                    run.released = records.len() - 1;
+                    journal.release_before(first);
+                }
             }
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
     journal.close();
-    let seen: Vec<_> = read(&journal, 0).into_iter().map(|(_, record)| record).collect();
-    assert_eq!(seen, records, "what was refused is not seen");
+    let first = journal.status().first;
+    assert!(trims || first == 0);
+    let seen: Vec<_> = read(&journal, first).into_iter().map(|(_, record)| record).collect();
+    assert_eq!(seen, records[usize::try_from(first).expect("few")..], "what was refused is not seen");
     run.actions = disk.actions.lock().clone();
     run
 }
@@ -117,20 +141,24 @@ fn check(run: &Run, durability: Durability, seed: u64) {
             FileJournal::open_storage(storage, config, metrics(), clock())
                 .unwrap_or_else(|error| panic!("after {end} of {:?}: {error}", run.actions))
         };
-        let (journal, _) = open();
-        let mut records = read(&journal, 0);
-        let (_, promised) =
-            run.acknowledged.iter().rev().find(|(actions, _)| *actions <= end).expect("there is a first");
-        let promised = if durability == Durability::Fsync { &promised[..] } else { &[] };
-        let has: Vec<_> = records.iter().map(|(_, record)| record).take(promised.len()).collect();
-        assert_eq!(has, promised.iter().collect::<Vec<_>>(), "after {end} of {:?}", run.actions);
+        let (journal, report) = open();
+        let mut records = read(&journal, report.first);
+        if durability == Durability::Fsync {
+            let (_, promised) =
+                run.acknowledged.iter().rev().find(|(actions, _)| *actions <= end).expect("there is a first");
+            let from = usize::try_from(report.first).expect("few");
+            assert!(from <= run.released, "nothing goes that is needed");
+            let promised: Vec<_> = promised.iter().skip(from).collect();
+            let has: Vec<_> = records.iter().map(|(_, record)| record).take(promised.len()).collect();
+            assert_eq!(has, promised, "after {end} of {:?}", run.actions);
+        }
         assert!(records.iter().all(|(_, record)| run.submitted.contains(record)));
 
         let next = append(&journal, batch(&["goes on"])).expect("committed");
         assert!(records.last().is_none_or(|(last, _)| *last < next));
         records.push((next, b"goes on".to_vec()));
         drop(journal);
-        assert_eq!(read(&open().0, 0), records, "and is the same when opened again");
+        assert_eq!(read(&open().0, report.first), records, "and is the same when opened again");
     }
 }
 
@@ -140,26 +168,55 @@ proptest! {
     #[test]
     fn every_prefix_opens_with_everything_acknowledged(
         sizes in prop::collection::vec(0..120_usize, 1..14),
+        trims in any::<bool>(),
         seed in any::<u64>(),
     ) {
-        check(&run(&sizes, Durability::Fsync, 0), Durability::Fsync, seed);
+        let durability = Durability::Fsync;
+        check(&run(&sizes, Weather { durability, flaky_from: 0, trims }), durability, seed);
     }
 
     #[test]
     fn also_where_the_disk_failed_for_a_while_before(
         sizes in prop::collection::vec(0..120_usize, 8..20),
+        trims in any::<bool>(),
         seed in any::<u64>(),
         flaky_from in 4..30_u64,
     ) {
-        check(&run(&sizes, Durability::Fsync, flaky_from), Durability::Fsync, seed);
+        let durability = Durability::Fsync;
+        check(&run(&sizes, Weather { durability, flaky_from, trims }), durability, seed);
     }
 
     #[test]
     fn without_syncs_every_prefix_still_opens(
         sizes in prop::collection::vec(0..120_usize, 1..14),
         durability in prop_oneof![Just(Durability::Os), Just(Durability::Memory)],
+        flaky_from in prop_oneof![Just(0), 4..20_u64],
+        trims in any::<bool>(),
         seed in any::<u64>(),
     ) {
-        check(&run(&sizes, durability, 0), durability, seed);
+        check(&run(&sizes, Weather { durability, flaky_from, trims }), durability, seed);
+    }
+
+    /// The program crashes, not the machine: the caches are whole, but nothing in them is synced.
+    #[test]
+    fn what_is_shown_after_opening_is_on_the_disk(
+        sizes in prop::collection::vec(0..120_usize, 1..14),
+        seed in any::<u64>(),
+    ) {
+        let disk = Arc::new(Disk::default());
+        let open = |disk: &Arc<Disk>, durability| {
+            let config = JournalConfig { durability, ..config() };
+            let storage = Arc::new(DiskStorage(Arc::clone(disk)));
+            FileJournal::open_storage(storage, config, metrics(), clock()).expect("it opens").0
+        };
+        let journal = open(&disk, Durability::Memory);
+        for size in &sizes {
+            append(&journal, batch(&[vec![7; *size]])).expect("committed");
+        }
+        drop(journal);
+        let shown = read(&open(&disk, Durability::Fsync), 0);
+        prop_assert_eq!(shown.len(), sizes.len());
+        let after = files_after(&disk.actions.lock(), &mut Luck(seed | 1));
+        prop_assert_eq!(read(&open(&Arc::new(Disk::with_files(after)), Durability::Fsync), 0), shown);
     }
 }
