@@ -206,3 +206,44 @@ pub enum Refusal {
         limit: usize,
     },
 }
+
+impl Refusal {
+    /// The words of [`Self::reason`], in a fixed order.
+    pub const REASONS: [&'static str; 12] = [
+        "not-found",
+        "already-exists",
+        "not-discovered",
+        "if-match",
+        "if-none-match",
+        "condition",
+        "malformed-entity-tag",
+        "malformed-filter",
+        "invalid",
+        "patch-test-failed",
+        "too-large",
+        "limit-reached",
+    ];
+
+    /// One word for the reason, for counters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        Self::REASONS[self.index()]
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::NotFound { .. } => 0,
+            Self::AlreadyExists { .. } => 1,
+            Self::NotDiscovered { .. } => 2,
+            Self::IfMatch { .. } => 3,
+            Self::IfNoneMatch { .. } => 4,
+            Self::Condition => 5,
+            Self::MalformedEntityTag { .. } => 6,
+            Self::MalformedFilter(_) => 7,
+            Self::Invalid { .. } => 8,
+            Self::PatchTestFailed { .. } => 9,
+            Self::TooLarge { .. } => 10,
+            Self::LimitReached { .. } => 11,
+        }
+    }
+}

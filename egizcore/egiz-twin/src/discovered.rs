@@ -58,7 +58,7 @@ impl DiscoveredDevices {
         &mut self,
         telemetry: &Telemetry<'_>,
         now: Timestamp,
-        principal: &str,
+        principal: &Arc<str>,
         max: usize,
     ) -> Heard {
         let turn = self.next_turn;
@@ -79,7 +79,7 @@ impl DiscoveredDevices {
             return Heard { is_new: false, evicted: false };
         }
         if max == 0 {
-            return Heard { is_new: false, evicted: true };
+            return Heard { is_new: false, evicted: false };
         }
         let mut evicted = false;
         if self.by_id.len() >= max
@@ -92,7 +92,7 @@ impl DiscoveredDevices {
             first_heard: now,
             last_heard: now,
             messages: 1,
-            principal: principal.into(),
+            principal: Arc::clone(principal),
             source: telemetry.source,
             clock: telemetry.clock,
             samples,

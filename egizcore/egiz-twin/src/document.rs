@@ -3,6 +3,7 @@
 //! A write edits the document and the result is checked and compared with what is there, part by part; so every
 //! operation and path works the same way, and a part that comes out as it was gets no new revision.
 
+use egiz_model::record::format::DEPTH_MAX;
 use egiz_model::{Name, Value};
 use serde_json::{Map, Value as Json};
 
@@ -21,7 +22,7 @@ pub(crate) fn of_thing(engine: &Engine, thing: &Thing) -> Json {
     let features = thing.features.iter().map(|feature| {
         let mut body = Map::new();
         if let Some(definition) = &feature.definition {
-            body.insert("definition".into(), definition.to_json());
+            body.insert("definition".into(), definition.value.to_json());
         }
         let properties =
             feature.properties.iter().map(|property| (text(engine, property.name), property.value.to_json()));
@@ -79,7 +80,7 @@ pub(crate) struct CheckedFeature {
 /// back, so that what was read can be written.
 pub(crate) fn check(thing: &str, document: Json) -> Result<Checked, Refusal> {
     let mut checked = Checked { definition: None, attributes: Vec::new(), features: Vec::new() };
-    for (name, value) in object("", document)? {
+    for (name, value) in sorted(object("", document)?) {
         match name.as_str() {
             "thingId" if value == thing => {}
             "thingId" => {
@@ -99,7 +100,7 @@ pub(crate) fn check(thing: &str, document: Json) -> Result<Checked, Refusal> {
             }
             "attributes" => checked.attributes = named_values("/attributes", value)?,
             "features" => {
-                for (name, feature) in object("/features", value)? {
+                for (name, feature) in sorted(object("/features", value)?) {
                     let pointer = format!("/features/{}", escaped(&name));
                     Name::check(&name).map_err(|error| invalid(&pointer, error.to_string()))?;
                     checked.features.push(check_feature(&pointer, name, feature)?);
@@ -121,10 +122,11 @@ pub(crate) fn check(thing: &str, document: Json) -> Result<Checked, Refusal> {
 
 fn check_feature(pointer: &str, name: String, feature: Json) -> Result<CheckedFeature, Refusal> {
     let mut checked = CheckedFeature { name, definition: None, properties: Vec::new(), desired: Vec::new() };
-    for (member, value) in object(pointer, feature)? {
+    for (member, value) in sorted(object(pointer, feature)?) {
         let below = format!("{pointer}/{}", escaped(&member));
         match member.as_str() {
-            "definition" => checked.definition = (!value.is_null()).then(|| Value::from_json(&value)),
+            "definition" if value.is_null() => {}
+            "definition" => checked.definition = Some(value_of(&below, &value)?),
             "properties" => checked.properties = named_values(&below, value)?,
             "desiredProperties" => checked.desired = named_values(&below, value)?,
             _ => {
@@ -141,18 +143,59 @@ fn check_feature(pointer: &str, name: String, feature: Json) -> Result<CheckedFe
 fn object(pointer: &str, value: Json) -> Result<Map<String, Json>, Refusal> {
     match value {
         Json::Object(members) => Ok(members),
-        Json::Null if !pointer.is_empty() => Ok(Map::new()),
         other => Err(invalid(pointer, format!("{} is no object", shown(&other)))),
     }
 }
 
+/// By name, whatever order the JSON library keeps: the order in which new names are met becomes part of the state.
+fn sorted(members: Map<String, Json>) -> Vec<(String, Json)> {
+    let mut members: Vec<(String, Json)> = members.into_iter().collect();
+    members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    members
+}
+
 fn named_values(pointer: &str, value: Json) -> Result<Vec<(String, Value)>, Refusal> {
-    let members = object(pointer, value)?.into_iter().map(|(name, value)| {
+    let members = sorted(object(pointer, value)?).into_iter().map(|(name, value)| {
         let below = format!("{pointer}/{}", escaped(&name));
         Name::check(&name).map_err(|error| invalid(&below, error.to_string()))?;
-        Ok((name, Value::from_json(&value)))
+        let value = value_of(&below, &value)?;
+        Ok((name, value))
     });
     members.collect()
+}
+
+/// Takes a value over, no deeper than records and snapshots can hold.
+pub(crate) fn value_of(pointer: &str, value: &Json) -> Result<Value, Refusal> {
+    if depth(value) > DEPTH_MAX {
+        return Err(invalid(pointer, format!("it is nested deeper than {DEPTH_MAX} levels")));
+    }
+    Ok(Value::from_json(value))
+}
+
+/// How many arrays and objects lie inside each other.
+pub(crate) fn depth(value: &Json) -> usize {
+    match value {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Bytes of a value as JSON, without writing them anywhere.
+pub(crate) fn byte_length(value: &Json) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).expect("a JSON value is written and counting never fails");
+    count.0
 }
 
 pub(crate) fn invalid(pointer: &str, reason: String) -> Refusal {

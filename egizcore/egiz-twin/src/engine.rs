@@ -1,20 +1,21 @@
 //! The engine: all Things, and one record after another.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use egiz_model::record::{Body, Header, Record};
 use egiz_model::{Offset, ThingId, Timestamp};
-use hashbrown::{HashMap, HashTable};
-use rustc_hash::{FxBuildHasher, FxHasher};
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
 
 use crate::deadlines::Deadlines;
 use crate::discovered::{Discovered, DiscoveredDevices};
 use crate::names::Names;
-use crate::template::Template;
+use crate::template::{Template, Templates};
 use crate::thing::{Connection, Thing};
 use crate::view::ThingRef;
-use crate::{Change, ChangeKind, Counters, Limits, Outcome, WriteOutcome};
+use crate::{Change, ChangeKind, Counters, Limits, Outcome, Refusal, WriteOutcome};
 
 /// The live state of every Thing.
 #[derive(Clone)]
@@ -23,12 +24,13 @@ pub struct Engine {
     pub(crate) next_offset: Offset,
     pub(crate) names: Names,
     pub(crate) things: Vec<Option<Box<Thing>>>,
-    pub(crate) free_slots: Vec<u32>,
+    /// Lowest first, whatever the order of deletions, so that an engine restored from a snapshot goes on the same.
+    pub(crate) free_slots: BinaryHeap<Reverse<u32>>,
     by_id: HashTable<u32>,
     pub(crate) order: BTreeMap<ThingId, u32>,
     pub(crate) discovered: DiscoveredDevices,
-    pub(crate) templates: Vec<Template>,
-    pub(crate) template_index: HashMap<Arc<str>, u32, FxBuildHasher>,
+    pub(crate) templates: Templates,
+    pub(crate) principals: Principals,
     pub(crate) deadlines: Deadlines,
     pub(crate) counters: Counters,
 }
@@ -48,6 +50,28 @@ impl std::fmt::Debug for Engine {
 pub(crate) struct Context<'a> {
     pub(crate) offset: Offset,
     pub(crate) header: Header<'a>,
+    /// The header's principal, to be shared among changes.
+    pub(crate) principal: &'a Arc<str>,
+}
+
+/// Names of who causes records, shared among changes instead of copied into each. A few thousand at most are kept, one a
+/// place: who comes to a taken place takes it over. Nothing but memory depends on it.
+#[derive(Clone, Default)]
+pub(crate) struct Principals(Vec<Option<Arc<str>>>);
+
+impl Principals {
+    const PLACES: usize = 4096;
+
+    fn share(&mut self, name: &str) -> Arc<str> {
+        if self.0.is_empty() {
+            self.0.resize(Self::PLACES, None);
+        }
+        let place = &mut self.0[(hash(name) >> 32) as usize % Self::PLACES];
+        match place {
+            Some(known) if **known == *name => Arc::clone(known),
+            _ => Arc::clone(place.insert(name.into())),
+        }
+    }
 }
 
 impl Engine {
@@ -59,12 +83,12 @@ impl Engine {
             next_offset: 0,
             names: Names::default(),
             things: Vec::new(),
-            free_slots: Vec::new(),
+            free_slots: BinaryHeap::new(),
             by_id: HashTable::new(),
             order: BTreeMap::new(),
             discovered: DiscoveredDevices::default(),
-            templates: Vec::new(),
-            template_index: HashMap::with_hasher(FxBuildHasher),
+            templates: Templates::default(),
+            principals: Principals::default(),
             deadlines: Deadlines::default(),
             counters: Counters::default(),
         }
@@ -78,7 +102,11 @@ impl Engine {
         }
         self.next_offset = offset + 1;
         self.counters.records += 1;
-        let context = Context { offset, header: record.header };
+        let context = Context {
+            offset,
+            header: record.header,
+            principal: &self.principals.share(record.header.principal),
+        };
         match &record.body {
             Body::Telemetry(telemetry) => {
                 Outcome::Telemetry(self.apply_telemetry(context, telemetry, changes))
@@ -88,8 +116,8 @@ impl Engine {
                     Ok(outcome) => outcome,
                     Err(refusal) => WriteOutcome::Refused(refusal),
                 };
-                match outcome {
-                    WriteOutcome::Refused(_) => self.counters.writes_refused += 1,
+                match &outcome {
+                    WriteOutcome::Refused(refusal) => self.counters.refuse(refusal),
                     WriteOutcome::Unchanged { .. } => self.counters.writes_unchanged += 1,
                     _ => self.counters.writes_applied += 1,
                 }
@@ -104,14 +132,28 @@ impl Engine {
                 Outcome::Done
             }
             Body::Template { definition, json } => {
-                self.apply_template(context, definition, json, changes);
-                Outcome::Done
+                match self.apply_template(context, definition, json, changes) {
+                    Ok(()) => Outcome::Done,
+                    Err(refusal) => {
+                        self.counters.refuse(&refusal);
+                        Outcome::Write(WriteOutcome::Refused(refusal))
+                    }
+                }
             }
             Body::Forget { thing } => {
                 self.discovered.forget(thing);
                 Outcome::Done
             }
             Body::Message(_) => Outcome::Ignored,
+        }
+    }
+
+    /// Passes over a record whose bytes cannot be read: it was applied as far as it can be, and is counted.
+    pub fn skip(&mut self, offset: Offset) {
+        if offset >= self.next_offset {
+            self.next_offset = offset + 1;
+            self.counters.records += 1;
+            self.counters.undecodable += 1;
         }
     }
 
@@ -177,14 +219,12 @@ impl Engine {
     /// The template in force for a definition, as the JSON that was put.
     #[must_use]
     pub fn template(&self, definition: &str) -> Option<&str> {
-        let template = &self.templates[*self.template_index.get(definition)? as usize];
-        (!template.json.is_empty()).then_some(&*template.json)
+        Some(&*self.templates.find(definition)?.json)
     }
 
     /// The templates in force, by definition.
     pub fn templates(&self) -> impl Iterator<Item = (&str, &str)> {
-        let in_force = self.templates.iter().filter(|template| !template.json.is_empty());
-        in_force.map(|template| (&*template.definition, &*template.json))
+        self.templates.iter().map(|template| (&*template.definition, &*template.json))
     }
 
     /// The earliest time at which a tick may find something stale.
@@ -227,15 +267,25 @@ impl Engine {
     }
 
     pub(crate) fn template_of(&self, thing: &Thing) -> Option<&Template> {
-        self.templates.get(thing.template? as usize)
+        self.templates.get(thing.template?)
+    }
+
+    /// A definition's text, shared with the template where there is one.
+    pub(crate) fn shared_definition(&self, definition: &str) -> Arc<str> {
+        self.templates
+            .find(definition)
+            .map_or_else(|| definition.into(), |template| Arc::clone(&template.definition))
     }
 
     /// Puts a Thing into a free slot.
     pub(crate) fn insert(&mut self, thing: Thing) -> u32 {
-        let slot = self.free_slots.pop().unwrap_or_else(|| {
-            self.things.push(None);
-            u32::try_from(self.things.len() - 1).expect("Things are bounded far below 2^32")
-        });
+        let slot = self.free_slots.pop().map_or_else(
+            || {
+                self.things.push(None);
+                u32::try_from(self.things.len() - 1).expect("Things are bounded far below 2^32")
+            },
+            |Reverse(slot)| slot,
+        );
         self.insert_at(slot, thing);
         slot
     }
@@ -255,7 +305,7 @@ impl Engine {
             entry.remove();
         }
         self.order.remove(&thing.id);
-        self.free_slots.push(slot);
+        self.free_slots.push(Reverse(slot));
         Some(thing)
     }
 
@@ -297,6 +347,7 @@ impl Engine {
 
     fn apply_tick(&mut self, context: Context<'_>, changes: &mut Vec<Change>) {
         let now = context.header.received;
+        let mut silent = Vec::new();
         // A Thing put back into the heap is due later than now, so this ends.
         while let Some(slot) = self.deadlines.take_due(now) {
             let Some(thing) = self.things.get(slot as usize).and_then(Option::as_deref) else { continue };
@@ -309,8 +360,13 @@ impl Engine {
             let due = last_seen.plus_micros(patience);
             if due > now {
                 self.deadlines.watch(slot, due);
-                continue;
+            } else {
+                silent.push(slot);
             }
+        }
+        // The heap's order depends on when its entries were made; that of the slots is the same on every replica.
+        silent.sort_unstable();
+        for slot in silent {
             self.counters.stale += 1;
             let thing = self.thing_mut(slot);
             thing.connection = Connection::Stale;
@@ -327,41 +383,41 @@ impl Engine {
         definition: &str,
         json: &str,
         changes: &mut Vec<Change>,
-    ) {
-        let template = Template::read(definition, json, &mut self.names, self.limits.names_max);
-        let definition = Arc::clone(&template.definition);
-        let index = match self.template_index.get(&definition) {
-            Some(index) => {
-                self.templates[*index as usize] = template;
-                *index
-            }
-            None => {
-                let index = u32::try_from(self.templates.len()).expect("templates are few");
-                self.templates.push(template);
-                self.template_index.insert(Arc::clone(&definition), index);
-                index
-            }
+    ) -> Result<(), Refusal> {
+        let known = self.templates.find(definition);
+        if known.map_or("", |template| &*template.json) == json {
+            return Ok(());
+        }
+        let limit = self.limits.templates_max;
+        if known.is_none() && self.templates.len() >= limit {
+            return Err(Refusal::LimitReached { what: "templates", limit });
+        }
+        let number = if json.is_empty() {
+            self.templates.withdraw(definition);
+            None
+        } else {
+            let template = Template::read(definition, json, &mut self.names, self.limits.names_max);
+            Some(self.templates.put(template))
         };
-        let slots: Vec<u32> = self.order.values().copied().collect();
-        for slot in slots {
-            let thing = self.thing_mut(slot);
-            if thing.definition.as_ref() == Some(&definition) {
-                thing.template = Some(index);
-                self.watch(slot);
+        for slot in 0..self.things.len() {
+            let Some(thing) = self.things[slot].as_deref_mut() else { continue };
+            if thing.definition.as_deref() == Some(definition) {
+                thing.template = number;
+                self.watch(u32::try_from(slot).expect("Things are bounded far below 2^32"));
             }
         }
-        let none = ThingId::new("-:-").expect("it keeps the rules");
         changes.push(Change {
-            thing: none,
+            thing: ThingId::new("-:-").expect("it keeps the rules"),
             slot: 0,
             revision: 0,
             offset: context.offset,
             received: context.header.received,
             source: None,
-            principal: context.header.principal.into(),
+            principal: Arc::clone(context.principal),
             correlation: context.correlation(),
-            kind: ChangeKind::Template { definition },
+            kind: ChangeKind::Template { definition: definition.into() },
         });
+        Ok(())
     }
 }
 
@@ -379,7 +435,7 @@ impl Context<'_> {
             offset: self.offset,
             received: self.header.received,
             source: None,
-            principal: self.header.principal.into(),
+            principal: Arc::clone(self.principal),
             correlation: self.correlation(),
             kind,
         }

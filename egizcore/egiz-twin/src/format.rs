@@ -1,29 +1,36 @@
 //! The bytes of an engine's snapshot, version 1.
 //!
 //! ```text
-//! snapshot = "EGIZTWIN" version:u32le next-offset:i64le counters:(count:varint (varint)*)
-//!            names:(count (str)*) templates:(count (definition:str json:str)*)
-//!            slots:varint things:(count (slot:varint thing)*) discovered:(count device*)
+//! snapshot   = "EGIZTWIN" version:i64le next-offset:varint counters:(count (varint)*)
+//!              names:(count (str)*) templates:(count (definition:str json:str)*)
+//!              slots:varint things:(count (slot:varint thing)*) discovered:(count device*)
+//! thing      = id:str revision offset created:i64le modified:i64le seen:u8 last-seen:i64le connection:u8 definition:str
+//!              definition-revision attributes-revision features-revision members features:(count feature*)
+//! feature    = name revision properties-revision desired-revision versioned properties:(count property*) members
+//! property   = name quality:u8 reason:u8 revision source:i64le received:i64le value versioned
+//! members    = (count (name revision value)*)       versioned = 0 | 1 revision value
+//! device     = id:str first:i64le last:i64le messages principal:str source:i64le clock:u8 samples:bytes
 //! ```
+//! A name is its number in `names`; numbers without a type, and counts, are varints.
 //!
 //! Texts and values are encoded as in records ([`egiz_model::record::format`]). The checksum is the snapshot file's. What
-//! follows from the rest (indexes, deadlines, which template a Thing has) is built anew. Things come by id, free slots
-//! are those that no Thing has, highest first, so that equal states give equal bytes. Golden file:
+//! follows from the rest (indexes, deadlines, free slots, which template a Thing has) is built anew. Things and templates
+//! come by id, so that equal states give equal bytes. Golden file:
 //! `tests/golden/snapshot-v1.bin`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use egiz_model::record::DecodeError;
 use egiz_model::record::format::{DEPTH_MAX, ItemReader, ItemWriter};
-use egiz_model::{Quality, QualityReason, ThingId, Timestamp, Value};
+use egiz_model::{Quality, QualityReason, ThingId, Timestamp};
 
+use crate::Limits;
 use crate::discovered::KeptDevice;
 use crate::engine::Engine;
 use crate::names::Symbol;
 use crate::template::Template;
-use crate::thing::{Attribute, Connection, Feature, Property, Thing};
-use crate::{Counters, Limits};
+use crate::thing::{Attribute, Connection, Feature, Property, Thing, Versioned};
 
 const MAGIC: &[u8; 8] = b"EGIZTWIN";
 const VERSION: i64 = 1;
@@ -52,13 +59,13 @@ impl Engine {
         let mut writer = ItemWriter::new(out);
         writer.fixed_i64(VERSION);
         writer.varint(self.next_offset);
-        let counters = self.counters.named();
-        writer.varint(counters.len() as u64);
-        counters.iter().for_each(|(_, count)| writer.varint(*count));
+        let mut counters = self.counters;
+        writer.varint(counters.all_mut().count() as u64);
+        counters.all_mut().for_each(|count| writer.varint(*count));
         writer.varint(self.names.len() as u64);
         self.names.iter().for_each(|name| writer.str(name));
         writer.varint(self.templates.len() as u64);
-        for template in &self.templates {
+        for template in self.templates.iter() {
             writer.str(&template.definition);
             writer.str(&template.json);
         }
@@ -97,14 +104,16 @@ impl Engine {
         }
         let mut engine = Self::new(limits);
         engine.next_offset = reader.varint()?;
-        let mut counters = engine.counters.named().map(|(_, count)| count);
-        for index in 0..reader.varint()? {
+        let mut counters = engine.counters;
+        let mut places = counters.all_mut();
+        for _ in 0..reader.varint()? {
             let count = reader.varint()?;
-            if let Some(place) = usize::try_from(index).ok().and_then(|index| counters.get_mut(index)) {
+            if let Some(place) = places.next() {
                 *place = count;
             }
         }
-        engine.counters = Counters::from_values(counters);
+        drop(places);
+        engine.counters = counters;
         for _ in 0..reader.varint()? {
             let before = engine.names.len();
             engine.names.intern(reader.str()?, usize::MAX);
@@ -114,11 +123,8 @@ impl Engine {
         }
         for _ in 0..reader.varint()? {
             let (definition, json) = (reader.str()?, reader.str()?);
-            let template = Template::read(definition, json, &mut engine.names, usize::MAX);
-            let index = u32::try_from(engine.templates.len())
-                .map_err(|_| RestoreError::Contradiction("templates"))?;
-            engine.template_index.insert(Arc::clone(&template.definition), index);
-            engine.templates.push(template);
+            let template = Template::read(definition, json, &mut engine.names, limits.names_max);
+            engine.templates.put(template);
         }
         restore_things(&mut engine, &mut reader)?;
         for _ in 0..reader.varint()? {
@@ -142,11 +148,11 @@ impl Engine {
 }
 
 fn restore_things(engine: &mut Engine, reader: &mut ItemReader<'_>) -> Result<(), RestoreError> {
-    // Slots are written by whoever had as many Things at once; damage must not make us reserve more than that.
-    const SLOTS_MAX: u64 = 1 << 28;
+    // The lowest free slot is always taken first, so there were once as many Things; damage must not make us reserve more.
+    const SLOTS_MAX: usize = 1 << 22;
     let slots = reader.varint()?;
     let count = reader.varint()?;
-    if slots > SLOTS_MAX || count > slots {
+    if slots > engine.limits.things_max.max(SLOTS_MAX) as u64 || count > slots {
         return Err(RestoreError::Contradiction("there are more Things than places for them"));
     }
     let mut used = BTreeSet::new();
@@ -166,7 +172,7 @@ fn restore_things(engine: &mut Engine, reader: &mut ItemReader<'_>) -> Result<()
     }
     let slots = u32::try_from(slots).unwrap_or(u32::MAX);
     engine.things.resize_with(slots as usize, || None);
-    engine.free_slots = (0..slots).rev().filter(|slot| !used.contains(slot)).collect();
+    engine.free_slots = (0..slots).filter(|slot| !used.contains(slot)).map(Reverse).collect();
     Ok(())
 }
 
@@ -192,7 +198,7 @@ fn write_thing(thing: &Thing, out: &mut Vec<u8>) {
         writer.varint(feature.revision);
         writer.varint(feature.properties_revision);
         writer.varint(feature.desired_revision);
-        write_optional(feature.definition.as_deref(), out);
+        write_versioned(feature.definition.as_deref(), out);
         ItemWriter::new(out).varint(feature.properties.len() as u64);
         for property in &feature.properties {
             let mut writer = ItemWriter::new(out);
@@ -203,7 +209,7 @@ fn write_thing(thing: &Thing, out: &mut Vec<u8>) {
             writer.fixed_i64(property.source.as_micros());
             writer.fixed_i64(property.received.as_micros());
             property.value.encode(out);
-            write_optional(property.metadata.as_deref(), out);
+            write_versioned(property.metadata.as_deref(), out);
         }
         write_members(&feature.desired, out);
     }
@@ -219,16 +225,17 @@ fn write_members(members: &[Attribute], out: &mut Vec<u8>) {
     }
 }
 
-fn write_optional(value: Option<&Value>, out: &mut Vec<u8>) {
-    ItemWriter::new(out).flag(value.is_some());
-    if let Some(value) = value {
+fn write_versioned(versioned: Option<&Versioned>, out: &mut Vec<u8>) {
+    let mut writer = ItemWriter::new(out);
+    writer.flag(versioned.is_some());
+    if let Some(Versioned { revision, value }) = versioned {
+        writer.varint(*revision);
         value.encode(out);
     }
 }
 
 fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Thing, RestoreError> {
-    let id = ThingId::new(reader.str()?)
-        .map_err(|_| RestoreError::Contradiction("a Thing's id breaks the rules"))?;
+    let id = thing_id(reader)?;
     let revision = reader.varint()?;
     let offset = reader.varint()?;
     let created = moment(reader)?;
@@ -240,8 +247,9 @@ fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Thing, Res
         .into_iter()
         .find(|known| *known as u8 == connection)
         .ok_or(DecodeError::Number { what: "a connection", number: connection.into() })?;
-    let definition = Some(reader.str()?).filter(|definition| !definition.is_empty()).map(Arc::from);
-    let template = definition.as_ref().and_then(|definition| engine.template_index.get(definition).copied());
+    let definition = Some(reader.str()?).filter(|definition| !definition.is_empty());
+    let template = definition.and_then(|definition| engine.templates.number_of(definition));
+    let definition = definition.map(|definition| engine.shared_definition(definition));
     let mut thing = Thing {
         id,
         revision,
@@ -253,6 +261,7 @@ fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Thing, Res
         definition,
         definition_revision: reader.varint()?,
         template,
+        weight: 0,
         attributes_revision: reader.varint()?,
         features_revision: reader.varint()?,
         attributes: read_members(engine, reader)?,
@@ -262,6 +271,7 @@ fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Thing, Res
         thing.features.push(read_feature(engine, reader)?);
     }
     thing.features.shrink_to_fit();
+    thing.weight = thing.weigh(&engine.names);
     Ok(thing)
 }
 
@@ -271,7 +281,7 @@ fn read_feature(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Feature,
         revision: reader.varint()?,
         properties_revision: reader.varint()?,
         desired_revision: reader.varint()?,
-        definition: read_optional(reader)?,
+        definition: read_versioned(reader)?,
         properties: Vec::new(),
         desired: Vec::new(),
     };
@@ -288,7 +298,7 @@ fn read_feature(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Feature,
             source: moment(reader)?,
             received: moment(reader)?,
             value: reader.value(DEPTH_MAX)?.to_owned(),
-            metadata: read_optional(reader)?,
+            metadata: read_versioned(reader)?,
         });
     }
     feature.properties.shrink_to_fit();
@@ -309,8 +319,16 @@ fn read_members(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Vec<Attr
     Ok(members)
 }
 
-fn read_optional(reader: &mut ItemReader<'_>) -> Result<Option<Box<Value>>, RestoreError> {
-    Ok(if reader.flag()? { Some(Box::new(reader.value(DEPTH_MAX)?.to_owned())) } else { None })
+fn read_versioned(reader: &mut ItemReader<'_>) -> Result<Option<Box<Versioned>>, RestoreError> {
+    if !reader.flag()? {
+        return Ok(None);
+    }
+    let revision = reader.varint()?;
+    Ok(Some(Box::new(Versioned { revision, value: reader.value(DEPTH_MAX)?.to_owned() })))
+}
+
+fn thing_id(reader: &mut ItemReader<'_>) -> Result<ThingId, RestoreError> {
+    ThingId::new(reader.str()?).map_err(|_| RestoreError::Contradiction("a Thing's id breaks the rules"))
 }
 
 fn symbol(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Symbol, RestoreError> {

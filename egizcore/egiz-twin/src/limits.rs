@@ -10,12 +10,14 @@ pub struct Limits {
     pub discovered_max: usize,
     /// Distinct names of features, properties and attributes over all Things.
     pub names_max: usize,
-    /// Bytes of one Thing as JSON, checked for writes.
+    /// Bytes of one Thing as JSON. A write beyond it is refused; a device's samples beyond it are refused one by one.
     pub thing_bytes_max: usize,
     /// Features of one Thing.
     pub features_max: usize,
-    /// Properties of one feature.
+    /// Properties of one feature, and attributes of one Thing.
     pub properties_max: usize,
+    /// Templates in force.
+    pub templates_max: usize,
     /// How long a Thing may be silent before it is stale, where its template does not say; `None` is for ever.
     pub stale_after_micros: Option<i64>,
 }
@@ -29,6 +31,7 @@ impl Default for Limits {
             thing_bytes_max: 100 * 1024,
             features_max: 256,
             properties_max: 1024,
+            templates_max: 10_000,
             stale_after_micros: Some(60_000_000),
         }
     }

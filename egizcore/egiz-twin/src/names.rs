@@ -36,6 +36,14 @@ impl Names {
         Some(symbol)
     }
 
+    /// How many of these names are new.
+    pub(crate) fn count_new<'a>(&self, texts: impl Iterator<Item = &'a str>) -> usize {
+        let mut new: Vec<&str> = texts.filter(|text| self.find(text).is_none()).collect();
+        new.sort_unstable();
+        new.dedup();
+        new.len()
+    }
+
     pub(crate) fn text(&self, symbol: Symbol) -> &Arc<str> {
         &self.texts[symbol.0 as usize]
     }

@@ -83,12 +83,13 @@ struct EntityTag<'a> {
     quoted: &'a str,
 }
 
-/// Reads a list of entity tags; commas inside the quotes belong to the tag.
+/// Reads a list of entity tags; commas inside the quotes belong to the tag. Empty elements of the list are passed over, as
+/// RFC 9110 section 5.6.1 asks of who receives one; a list of nothing else is none.
 fn entity_tags(header: &str) -> Result<Vec<EntityTag<'_>>, String> {
     let malformed = || header.chars().take(100).collect::<String>();
     let mut tags = Vec::new();
-    let mut rest = header.trim();
-    loop {
+    let mut rest = header.trim_start_matches(is_list_space_or_comma);
+    while !rest.is_empty() {
         let (weak, tag) = rest.strip_prefix("W/").map_or((false, rest), |tag| (true, tag));
         let body = tag.strip_prefix('"').ok_or_else(malformed)?;
         let length = body.find('"').ok_or_else(malformed)?;
@@ -96,12 +97,17 @@ fn entity_tags(header: &str) -> Result<Vec<EntityTag<'_>>, String> {
             return Err(malformed());
         }
         tags.push(EntityTag { weak, quoted: &tag[..length + 2] });
-        rest = body[length + 1..].trim_start();
-        if rest.is_empty() {
-            return Ok(tags);
+        rest = body[length + 1..].trim_start_matches([' ', '\t']);
+        if !rest.is_empty() && !rest.starts_with(',') {
+            return Err(malformed());
         }
-        rest = rest.strip_prefix(',').ok_or_else(malformed)?.trim_start();
+        rest = rest.trim_start_matches(is_list_space_or_comma);
     }
+    if tags.is_empty() { Err(malformed()) } else { Ok(tags) }
+}
+
+fn is_list_space_or_comma(character: char) -> bool {
+    matches!(character, ' ' | '\t' | ',')
 }
 
 #[cfg(test)]
@@ -128,6 +134,7 @@ mod tests {
         check("", "\"rev:7\"", ReadCheck::NotModified);
         check("", "W/\"rev:7\"", ReadCheck::NotModified);
         check("", "\"a,b\" , \"rev:7\"", ReadCheck::NotModified);
+        check("", ", \"a\",, W/\"rev:7\" ,", ReadCheck::NotModified);
         check("", "*", ReadCheck::NotModified);
         check("", "\"rev:6\"", ReadCheck::Proceed);
         check("\"rev:6\"", "\"rev:7\"", ReadCheck::PreconditionFailed);
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_malformed_tag_is_named() {
-        for header in ["rev:7", "\"rev:7", "\"a\" \"b\"", "\"a\",", "\"a b\"", "W/x", ",", "\"\u{7}\""] {
+        for header in ["rev:7", "\"rev:7", "\"a\" \"b\"", "\"a\", *", "\"a b\"", "W/x", ",", "\"\u{7}\""] {
             let check = evaluate_read(header, "", CURRENT);
             assert_eq!(check, ReadCheck::Malformed { header: "If-Match", value: header.to_owned() });
         }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use egiz_model::record::{SampleRef, Telemetry};
-use egiz_model::{Quality, QualityReason, Timestamp, Value};
+use egiz_model::{Name, Quality, QualityReason, Timestamp, Value, ValueRef};
 
 use crate::change::TelemetryOutcome;
 use crate::engine::{Context, Engine};
-use crate::names::Symbol;
-use crate::template::Template;
-use crate::thing::{Connection, Property, Thing};
-use crate::{Change, ChangeKind};
+use crate::names::{Names, Symbol};
+use crate::template::{Rule, Template};
+use crate::thing::{Connection, Feature, Property, Thing, weigh, weigh_feature, weigh_member};
+use crate::{Change, ChangeKind, Limits};
 
 impl Engine {
     pub(crate) fn apply_telemetry(
@@ -24,7 +24,9 @@ impl Engine {
             self.hear_unknown(context, telemetry, changes);
             return TelemetryOutcome::default();
         };
-        let mut outcome = self.take_samples(slot, context, telemetry, changes);
+        let revision = self.thing_mut(slot).revision + 1;
+        let message = Message { telemetry, received: context.header.received, revision };
+        let mut outcome = self.take_samples(slot, context, &message, changes);
         let thing = self.thing_mut(slot);
         outcome.revision = Some(thing.revision);
         if thing.connection == Connection::Live {
@@ -46,12 +48,11 @@ impl Engine {
     fn hear_unknown(&mut self, context: Context<'_>, telemetry: &Telemetry<'_>, changes: &mut Vec<Change>) {
         self.counters.messages_unknown += 1;
         let header = context.header;
+        let Ok(thing) = egiz_model::ThingId::new(telemetry.thing) else { return };
         let heard =
-            self.discovered.hear(telemetry, header.received, header.principal, self.limits.discovered_max);
+            self.discovered.hear(telemetry, header.received, context.principal, self.limits.discovered_max);
         self.counters.discovered_evicted += u64::from(heard.evicted);
-        if heard.is_new
-            && let Ok(thing) = egiz_model::ThingId::new(telemetry.thing)
-        {
+        if heard.is_new {
             changes.push(Change {
                 thing,
                 slot: 0,
@@ -59,7 +60,7 @@ impl Engine {
                 offset: context.offset,
                 received: header.received,
                 source: Some(telemetry.source),
-                principal: header.principal.into(),
+                principal: Arc::clone(context.principal),
                 correlation: context.correlation(),
                 kind: ChangeKind::Discovered,
             });
@@ -67,81 +68,77 @@ impl Engine {
     }
 
     /// Brings a message's samples into the Thing: at most one new revision, and one change for each changed feature.
-    pub(crate) fn take_samples(
+    fn take_samples(
         &mut self,
         slot: u32,
         context: Context<'_>,
-        telemetry: &Telemetry<'_>,
+        message: &Message<'_>,
         changes: &mut Vec<Change>,
     ) -> TelemetryOutcome {
         let Self { things, names, templates, limits, counters, .. } = self;
         let thing = things[slot as usize].as_deref_mut().expect("the slot was looked up by id");
-        let template = thing.template.and_then(|index| templates.get(index as usize));
-        let now = context.header.received;
-        let revision = thing.revision + 1;
-        let mut outcome = TelemetryOutcome::default();
-        let mut changes_of_features: smallvec::SmallVec<[ChangeKind; 4]> = smallvec::SmallVec::new();
-        for samples in telemetry.features() {
-            let feature = names
-                .intern(samples.name, limits.names_max)
-                .and_then(|name| Some((name, thing.feature_index(name, limits.features_max)?)));
-            let Some((feature_name, index)) = feature else {
-                outcome.refused += u32::try_from(samples.samples().count()).unwrap_or(u32::MAX);
-                continue;
-            };
-            let feature = &mut thing.features[index];
+        let template = thing.template.and_then(|number| templates.get(number));
+        let mut taking = Taking { message, names, limits, template, outcome: TelemetryOutcome::default() };
+        let first_change = changes.len();
+        let mut samples = 0;
+        let mut unchanged = 0;
+        for (hint, in_feature) in message.telemetry.features().enumerate() {
+            let features_before = thing.features.len();
+            let mut index = taking.find_feature(thing, in_feature.name, hint);
             let mut changed: Vec<(Arc<str>, Option<Value>)> = Vec::new();
-            for (hint, sample) in samples.samples().enumerate() {
-                let Some(name) = names.intern(sample.property, limits.names_max) else {
-                    outcome.refused += 1;
+            for (hint, sample) in in_feature.samples().enumerate() {
+                samples += 1;
+                if index.is_none() && Name::check(sample.property).is_ok() {
+                    index = taking.add_feature(thing, in_feature.name);
+                }
+                let Some(index) = index else {
+                    taking.outcome.refused += 1;
                     continue;
                 };
-                let taken = Taken { sample, name, source: telemetry.source, received: now, revision };
-                let (quality, reason) = judge(&sample, telemetry.clock, template, feature_name, name);
-                match feature.property_index(name, hint) {
-                    Some(index) => match taken.update(&mut feature.properties[index], quality, reason) {
-                        Effect::Changed => {
-                            changed.push(changed_property(names.text(name), &feature.properties[index]))
+                match taking.take(&sample, &mut thing.features[index], &mut thing.weight, hint) {
+                    Effect::Changed(property) => {
+                        let property = &thing.features[index].properties[property];
+                        if changed.is_empty() {
+                            changed.reserve_exact(thing.features[index].properties.len());
                         }
-                        Effect::Refreshed => {}
-                        Effect::Late => outcome.late += 1,
-                        Effect::Duplicate => outcome.duplicate += 1,
-                    },
-                    None if feature.properties.len() < limits.properties_max => {
-                        feature.properties.reserve_exact(1);
-                        feature.properties.push(taken.into_new(quality, reason));
-                        let last = feature.properties.len() - 1;
-                        changed.push(changed_property(names.text(name), &feature.properties[last]));
+                        let name = Arc::clone(taking.names.text(property.name));
+                        changed.push((name, Some(property.value.clone())));
                     }
-                    None => outcome.refused += 1,
+                    Effect::Unchanged => unchanged += 1,
+                    Effect::Late => taking.outcome.late += 1,
+                    Effect::Duplicate => taking.outcome.duplicate += 1,
+                    Effect::Refused => taking.outcome.refused += 1,
                 }
             }
+            if thing.features.len() > features_before && changed.is_empty() {
+                // Nothing in it was taken, so it was not there.
+                thing.features.pop();
+                thing.weight -= weigh_feature(in_feature.name);
+                continue;
+            }
+            let Some(feature) = index.map(|index| &mut thing.features[index]) else { continue };
             if !changed.is_empty() {
-                outcome.changed += u32::try_from(changed.len()).unwrap_or(u32::MAX);
-                feature.revision = revision;
-                feature.properties_revision = revision;
-                thing.features_revision = revision;
-                let feature = Arc::clone(names.text(feature_name));
-                changes_of_features.push(ChangeKind::Feature {
-                    feature,
-                    properties: changed,
-                    removed: false,
-                });
+                taking.outcome.changed += u32::try_from(changed.len()).unwrap_or(u32::MAX);
+                feature.revision = message.revision;
+                feature.properties_revision = message.revision;
+                thing.features_revision = message.revision;
+                let feature = Arc::clone(taking.names.text(feature.name));
+                let kind = ChangeKind::Feature { feature, properties: changed, removed: false };
+                let mut change = context.change(thing, slot, kind);
+                change.revision = message.revision;
+                change.source = Some(message.telemetry.source);
+                changes.push(change);
             }
         }
         thing.offset = context.offset;
-        thing.last_seen = Some(thing.last_seen.map_or(now, |seen| seen.max(now)));
-        if outcome.changed > 0 {
-            thing.revision = revision;
-            thing.modified = now;
+        thing.last_seen = Some(thing.last_seen.map_or(message.received, |seen| seen.max(message.received)));
+        if changes.len() > first_change {
+            thing.revision = message.revision;
+            thing.modified = context.header.received;
         }
-        for kind in changes_of_features {
-            let mut change = context.change(thing, slot, kind);
-            change.source = Some(telemetry.source);
-            changes.push(change);
-        }
-        let samples = telemetry.features().map(|feature| feature.samples().count() as u64).sum::<u64>();
+        let outcome = taking.outcome;
         counters.samples += samples;
+        counters.samples_unchanged += unchanged;
         counters.samples_changed += u64::from(outcome.changed);
         counters.samples_late += u64::from(outcome.late);
         counters.samples_duplicate += u64::from(outcome.duplicate);
@@ -149,123 +146,197 @@ impl Engine {
         outcome
     }
 
-    /// Gives a new Thing what was last heard of its device.
+    /// Gives a new Thing what was last heard of its device, as part of its first revision.
     pub(crate) fn take_over_discovered(
         &mut self,
         slot: u32,
         context: Context<'_>,
         changes: &mut Vec<Change>,
     ) {
-        let id = self.thing_mut(slot).id.clone();
+        let thing = self.thing_mut(slot);
+        let (id, revision) = (thing.id.clone(), thing.revision);
         let Some(device) = self.discovered.forget(id.as_str()) else { return };
         let telemetry = device.last_message(id.as_str());
-        let before = self.thing_mut(slot).revision;
-        let silent_since = device.last_heard;
-        let taken = self.take_samples(slot, context, &telemetry, changes);
-        let thing: &mut Thing = self.thing_mut(slot);
-        // Creation and first values are one revision.
-        if taken.changed > 0 {
-            thing.revision = before;
-            for change in changes.iter_mut().rev().take_while(|change| change.offset == context.offset) {
-                change.revision = before;
-            }
-            for feature in &mut thing.features {
-                feature.revision = before;
-                feature.properties_revision = before;
-                for property in &mut feature.properties {
-                    property.revision = property.revision.min(before);
-                }
-            }
-            thing.features_revision = before;
-        }
-        thing.last_seen = Some(silent_since);
-        thing.connection = Connection::Live;
+        let message = Message { telemetry: &telemetry, received: device.last_heard, revision };
+        self.take_samples(slot, context, &message, changes);
+        self.thing_mut(slot).connection = Connection::Live;
         self.watch(slot);
     }
 }
 
-/// A sample on its way into a property.
-struct Taken<'a> {
-    sample: SampleRef<'a>,
-    name: Symbol,
-    source: Timestamp,
+/// A message on its way into a Thing.
+struct Message<'a> {
+    telemetry: &'a Telemetry<'a>,
+    /// When the platform took it in.
     received: Timestamp,
+    /// The Thing's revision if anything changes.
     revision: u64,
 }
 
-enum Effect {
-    Changed,
-    /// Newer, and the same value: only its times moved.
-    Refreshed,
-    Late,
-    Duplicate,
+/// What taking a message's samples needs.
+struct Taking<'a> {
+    message: &'a Message<'a>,
+    names: &'a mut Names,
+    limits: &'a Limits,
+    template: Option<&'a Template>,
+    outcome: TelemetryOutcome,
 }
 
-impl Taken<'_> {
-    fn update(&self, property: &mut Property, quality: Quality, reason: QualityReason) -> Effect {
-        if self.source < property.source {
+enum Effect {
+    /// The property at this index is different now.
+    Changed(usize),
+    /// Newer, and the same value: only its times moved.
+    Unchanged,
+    Late,
+    Duplicate,
+    /// At a limit, or for its name.
+    Refused,
+}
+
+impl Taking<'_> {
+    /// Where the feature lies; `hint` is where if the device keeps its order, which devices do.
+    fn find_feature(&self, thing: &Thing, name: &str, hint: usize) -> Option<usize> {
+        if thing.features.get(hint).is_some_and(|feature| **self.names.text(feature.name) == *name) {
+            return Some(hint);
+        }
+        let symbol = self.names.find(name)?;
+        thing.features.iter().position(|feature| feature.name == symbol)
+    }
+
+    /// Makes a new feature; `None` at a limit or for its name.
+    fn add_feature(&mut self, thing: &mut Thing, name: &str) -> Option<usize> {
+        let weight = thing.weight + weigh_feature(name);
+        if thing.features.len() >= self.limits.features_max || weight > self.limits.thing_bytes_max {
+            return None;
+        }
+        let symbol = self.new_name(name)?;
+        thing.weight = weight;
+        thing.features.reserve_exact(1);
+        thing.features.push(Feature::new(symbol, self.message.revision));
+        Some(thing.features.len() - 1)
+    }
+
+    fn new_name(&mut self, name: &str) -> Option<Symbol> {
+        Name::check(name).ok()?;
+        self.names.intern(name, self.limits.names_max)
+    }
+
+    fn take(
+        &mut self,
+        sample: &SampleRef<'_>,
+        feature: &mut Feature,
+        weight: &mut usize,
+        hint: usize,
+    ) -> Effect {
+        let at_hint = feature
+            .properties
+            .get(hint)
+            .is_some_and(|property| **self.names.text(property.name) == *sample.property);
+        let index = if at_hint {
+            Some(hint)
+        } else {
+            self.names
+                .find(sample.property)
+                .and_then(|name| feature.properties.iter().position(|property| property.name == name))
+        };
+        let source = self.message.telemetry.source;
+        let Some(index) = index else { return self.take_new(sample, feature, weight) };
+        let rule =
+            self.template.and_then(|template| template.rule(feature.name, feature.properties[index].name));
+        let property = &mut feature.properties[index];
+        if source < property.source {
             return Effect::Late;
         }
-        let same = property.quality == quality
-            && property.reason == reason
-            && property.value.same_as(&self.sample.value);
-        if same && self.source == property.source {
+        let (quality, reason) = judge_sample(sample, self.message.telemetry.clock, rule);
+        let same_value = property.value.same_as(&sample.value);
+        let same = same_value && (property.quality, property.reason) == (quality, reason);
+        if same && source == property.source {
             return Effect::Duplicate;
         }
-        property.source = self.source;
-        property.received = self.received;
+        if !same_value {
+            let value = sample.value.to_owned();
+            let heavier = *weight - weigh(&property.value).min(*weight) + weigh(&value);
+            if heavier > self.limits.thing_bytes_max && heavier > *weight {
+                return Effect::Refused;
+            }
+            *weight = heavier;
+            property.value = value;
+        }
+        property.source = source;
+        property.received = self.message.received;
         if same {
-            return Effect::Refreshed;
+            return Effect::Unchanged;
         }
         property.quality = quality;
         property.reason = reason;
-        property.value = self.sample.value.to_owned();
-        property.revision = self.revision;
-        Effect::Changed
+        property.revision = self.message.revision;
+        Effect::Changed(index)
     }
 
-    fn into_new(self, quality: Quality, reason: QualityReason) -> Property {
-        Property {
-            name: self.name,
+    fn take_new(&mut self, sample: &SampleRef<'_>, feature: &mut Feature, weight: &mut usize) -> Effect {
+        if feature.properties.len() >= self.limits.properties_max {
+            return Effect::Refused;
+        }
+        let value = sample.value.to_owned();
+        let heavier = *weight + weigh_member(sample.property, &value);
+        if heavier > self.limits.thing_bytes_max {
+            return Effect::Refused;
+        }
+        let Some(name) = self.new_name(sample.property) else { return Effect::Refused };
+        *weight = heavier;
+        let rule = self.template.and_then(|template| template.rule(feature.name, name));
+        let (quality, reason) = judge_sample(sample, self.message.telemetry.clock, rule);
+        feature.properties.reserve_exact(1);
+        feature.properties.push(Property {
+            name,
             quality,
             reason,
-            revision: self.revision,
-            source: self.source,
-            received: self.received,
-            value: self.sample.value.to_owned(),
+            revision: self.message.revision,
+            source: self.message.telemetry.source,
+            received: self.message.received,
+            value,
             metadata: None,
-        }
+        });
+        Effect::Changed(feature.properties.len() - 1)
     }
-}
-
-fn changed_property(name: &Arc<str>, property: &Property) -> (Arc<str>, Option<Value>) {
-    (Arc::clone(name), Some(property.value.clone()))
 }
 
 /// The worst of what speaks against a sample.
-fn judge(
+fn judge_sample(
     sample: &SampleRef<'_>,
     clock: QualityReason,
-    template: Option<&Template>,
-    feature: Symbol,
-    property: Symbol,
+    rule: Option<&Rule>,
 ) -> (Quality, QualityReason) {
-    if matches!(sample.value, egiz_model::ValueRef::Null) {
+    if matches!(sample.value, ValueRef::Null) {
         return (Quality::Bad, QualityReason::NoValue);
     }
     if sample.quality != Quality::Good {
         return (sample.quality, QualityReason::Reported);
     }
-    let out_of_range = sample
-        .value
-        .as_f64()
-        .zip(template.and_then(|template| template.rule(feature, property)))
-        .is_some_and(|(number, rule)| rule.excludes(number));
+    let excludes =
+        |value: &ValueRef<'_>| rule.zip(value.as_f64()).is_some_and(|(rule, number)| rule.excludes(number));
+    let out_of_range = rule.is_some()
+        && match &sample.value {
+            ValueRef::List(items) => items.iter().any(|item| excludes(&item)),
+            value => excludes(value),
+        };
     if out_of_range {
         return (Quality::Uncertain, QualityReason::OutOfRange);
     }
     match clock {
         QualityReason::None => (Quality::Good, QualityReason::None),
         reason => (Quality::Uncertain, reason),
+    }
+}
+
+/// What speaks against a value that somebody wrote.
+pub(crate) fn judge_written(value: &Value, rule: Option<&Rule>) -> (Quality, QualityReason) {
+    let excludes =
+        |value: &Value| rule.zip(value.as_f64()).is_some_and(|(rule, number)| rule.excludes(number));
+    match value {
+        Value::Null => (Quality::Bad, QualityReason::NoValue),
+        Value::List(items) if items.iter().any(excludes) => (Quality::Uncertain, QualityReason::OutOfRange),
+        value if excludes(value) => (Quality::Uncertain, QualityReason::OutOfRange),
+        _ => (Quality::Good, QualityReason::None),
     }
 }

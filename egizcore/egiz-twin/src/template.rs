@@ -3,6 +3,7 @@
 //! A template is JSON that people edit. Members that the engine does not know are kept for readers and otherwise ignored;
 //! one that is malformed where the engine reads it gives no rule there, since a record, once in the journal, is applied.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -10,11 +11,10 @@ use rustc_hash::FxBuildHasher;
 
 use crate::names::{Names, Symbol};
 
-/// A template in force, or the empty place of one that was withdrawn.
+/// A template in force.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     pub(crate) definition: Arc<str>,
-    /// Empty when withdrawn.
     pub(crate) json: Box<str>,
     pub(crate) stale_after_micros: Option<i64>,
     rules: HashMap<(Symbol, Symbol), Rule, FxBuildHasher>,
@@ -64,5 +64,55 @@ impl Template {
 
     pub(crate) fn rule(&self, feature: Symbol, property: Symbol) -> Option<&Rule> {
         self.rules.get(&(feature, property))
+    }
+}
+
+/// The templates in force; a Thing knows its own by number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Templates {
+    places: Vec<Option<Template>>,
+    by_definition: BTreeMap<Arc<str>, u32>,
+}
+
+impl Templates {
+    pub(crate) fn get(&self, number: u32) -> Option<&Template> {
+        self.places.get(number as usize)?.as_ref()
+    }
+
+    pub(crate) fn number_of(&self, definition: &str) -> Option<u32> {
+        self.by_definition.get(definition).copied()
+    }
+
+    pub(crate) fn find(&self, definition: &str) -> Option<&Template> {
+        self.get(self.number_of(definition)?)
+    }
+
+    /// Puts a template in force in place of the one with its definition; returns its number.
+    pub(crate) fn put(&mut self, template: Template) -> u32 {
+        let number = self.number_of(&template.definition).unwrap_or_else(|| {
+            let free = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
+            u32::try_from(free).expect("templates are bounded far below 2^32")
+        });
+        self.by_definition.insert(Arc::clone(&template.definition), number);
+        if self.places.len() == number as usize {
+            self.places.push(None);
+        }
+        self.places[number as usize] = Some(template);
+        number
+    }
+
+    pub(crate) fn withdraw(&mut self, definition: &str) {
+        if let Some(number) = self.by_definition.remove(definition) {
+            self.places[number as usize] = None;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_definition.len()
+    }
+
+    /// By definition.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Template> {
+        self.by_definition.values().filter_map(|number| self.get(*number))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use egiz_model::{Offset, Quality, QualityReason, ThingId, Timestamp, Value};
 
-use crate::names::Symbol;
+use crate::names::{Names, Symbol};
 
 /// Whether a Thing's device is heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +50,8 @@ pub(crate) struct Thing {
     pub(crate) definition_revision: u64,
     /// Index of the template in force for the definition.
     pub(crate) template: Option<u32>,
+    /// About as many bytes as the Thing has as JSON; follows from the rest.
+    pub(crate) weight: usize,
     pub(crate) attributes_revision: u64,
     pub(crate) features_revision: u64,
     pub(crate) attributes: Vec<Attribute>,
@@ -70,7 +72,7 @@ pub(crate) struct Feature {
     pub(crate) revision: u64,
     pub(crate) properties_revision: u64,
     pub(crate) desired_revision: u64,
-    pub(crate) definition: Option<Box<Value>>,
+    pub(crate) definition: Option<Box<Versioned>>,
     pub(crate) properties: Vec<Property>,
     /// Kept apart: most features have none.
     pub(crate) desired: Vec<Attribute>,
@@ -85,25 +87,34 @@ pub(crate) struct Property {
     pub(crate) source: Timestamp,
     pub(crate) received: Timestamp,
     pub(crate) value: Value,
-    /// What people added: a unit of its own and free members.
-    pub(crate) metadata: Option<Box<Value>>,
+    /// What people added: a unit of its own and free members, an object.
+    pub(crate) metadata: Option<Box<Versioned>>,
+}
+
+/// A value that few have, with the Thing's revision at its last change.
+#[derive(Debug, Clone)]
+pub(crate) struct Versioned {
+    pub(crate) revision: u64,
+    pub(crate) value: Value,
 }
 
 impl Thing {
-    pub(crate) fn new(id: ThingId, offset: Offset, now: Timestamp) -> Self {
+    /// A Thing without anything in it, at its first revision.
+    pub(crate) fn new(id: ThingId, revision: u64, offset: Offset, now: Timestamp) -> Self {
         Self {
             id,
-            revision: 0,
+            revision,
             offset,
             created: now,
             modified: now,
             last_seen: None,
             connection: Connection::Unknown,
             definition: None,
-            definition_revision: 0,
+            definition_revision: revision,
             template: None,
-            attributes_revision: 0,
-            features_revision: 0,
+            weight: 0,
+            attributes_revision: revision,
+            features_revision: revision,
             attributes: Vec::new(),
             features: Vec::new(),
         }
@@ -113,27 +124,63 @@ impl Thing {
         self.features.iter().find(|feature| feature.name == name)
     }
 
-    /// Where the feature lies, added at the end if it is new; `None` at the bound.
-    pub(crate) fn feature_index(&mut self, name: Symbol, features_max: usize) -> Option<usize> {
-        if let Some(index) = self.features.iter().position(|feature| feature.name == name) {
-            return Some(index);
+    /// About as many bytes as the Thing has as JSON.
+    pub(crate) fn weigh(&self, names: &Names) -> usize {
+        let members = |members: &[Attribute]| -> usize {
+            members.iter().map(|member| weigh_member(names.text(member.name), &member.value)).sum()
+        };
+        let features: usize = self
+            .features
+            .iter()
+            .map(|feature| {
+                let properties: usize = feature
+                    .properties
+                    .iter()
+                    .map(|property| {
+                        let metadata =
+                            property.metadata.as_ref().map_or(0, |metadata| weigh(&metadata.value));
+                        weigh_member(names.text(property.name), &property.value) + metadata
+                    })
+                    .sum();
+                let definition = feature.definition.as_ref().map_or(0, |definition| weigh(&definition.value));
+                weigh_feature(names.text(feature.name)) + properties + members(&feature.desired) + definition
+            })
+            .sum();
+        members(&self.attributes) + features
+    }
+}
+
+/// About as many bytes as a feature without properties has as JSON.
+pub(crate) fn weigh_feature(name: &str) -> usize {
+    name.len() + 22
+}
+
+/// About as many bytes as a named value has as JSON.
+pub(crate) fn weigh_member(name: &str, value: &Value) -> usize {
+    name.len() + 4 + weigh(value)
+}
+
+/// About as many bytes as a value has as JSON: exact for texts, a usual number of digits for numbers.
+pub(crate) fn weigh(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Int(_) | Value::Float(_) => 8,
+        Value::Text(text) => text.len() + 2,
+        Value::List(items) => 2 + items.iter().map(|item| weigh(item) + 1).sum::<usize>(),
+        Value::Map(members) => {
+            2 + members.iter().map(|(name, value)| weigh_member(name, value)).sum::<usize>()
         }
-        if self.features.len() >= features_max {
-            return None;
-        }
-        self.features.reserve_exact(1);
-        self.features.push(Feature::new(name));
-        Some(self.features.len() - 1)
     }
 }
 
 impl Feature {
-    pub(crate) fn new(name: Symbol) -> Self {
+    /// A feature without anything in it, as of a revision of its Thing.
+    pub(crate) fn new(name: Symbol, revision: u64) -> Self {
         Self {
             name,
-            revision: 0,
-            properties_revision: 0,
-            desired_revision: 0,
+            revision,
+            properties_revision: revision,
+            desired_revision: revision,
             definition: None,
             properties: Vec::new(),
             desired: Vec::new(),
@@ -142,13 +189,5 @@ impl Feature {
 
     pub(crate) fn property(&self, name: Symbol) -> Option<&Property> {
         self.properties.iter().find(|property| property.name == name)
-    }
-
-    /// Where the property lies. `hint` is where it lay in the message before: devices keep their order.
-    pub(crate) fn property_index(&self, name: Symbol, hint: usize) -> Option<usize> {
-        if self.properties.get(hint).is_some_and(|property| property.name == name) {
-            return Some(hint);
-        }
-        self.properties.iter().position(|property| property.name == name)
     }
 }

@@ -160,7 +160,7 @@ impl<'a> ThingRef<'a> {
     }
 
     /// The entity tag, with its quotes, of what lies at a JSON pointer: `"rev:<n>"`, where n is the Thing's revision at the
-    /// last change there, below, or of a whole that contained it.
+    /// last change there or below; a removal counts for what it was removed from.
     #[must_use]
     pub fn entity_tag(&self, pointer: &str) -> String {
         format!("\"rev:{}\"", self.part_revision(pointer))
@@ -183,6 +183,9 @@ impl<'a> ThingRef<'a> {
             ["features"] => Some(thing.features_revision),
             ["features", feature, inner @ ..] => {
                 self.feature(feature).map(|FeatureRef { feature, .. }| match inner {
+                    ["definition", ..] => {
+                        feature.definition.as_ref().map_or(feature.revision, |definition| definition.revision)
+                    }
                     ["properties"] => feature.properties_revision,
                     ["properties", property, ..] => self
                         .engine
@@ -198,7 +201,10 @@ impl<'a> ThingRef<'a> {
                 })
             }
             ["_metadata", feature, property, ..] => {
-                self.property(feature, property).map(|property| property.revision())
+                self.property(feature, property).map(|PropertyRef { property, .. }| {
+                    let metadata = property.metadata.as_ref().map_or(0, |metadata| metadata.revision);
+                    property.revision.max(metadata)
+                })
             }
             _ => None,
         };
@@ -242,7 +248,7 @@ impl<'a> FeatureRef<'a> {
     /// What it refers to, if anything.
     #[must_use]
     pub fn definition(&self) -> Option<&'a Value> {
-        self.feature.definition.as_deref()
+        self.feature.definition.as_ref().map(|definition| &definition.value)
     }
 
     /// Properties in the order in which they appeared.
@@ -321,14 +327,15 @@ impl<'a> PropertyRef<'a> {
     /// The unit: what somebody set for this property, else the template's.
     #[must_use]
     pub fn unit(&self) -> Option<&'a str> {
-        let own = self.property.metadata.as_deref().and_then(|metadata| metadata.member("unit")?.as_str());
+        let own = self.metadata().and_then(|metadata| metadata.member("unit")?.as_str());
         own.or_else(|| self.template?.rule(self.feature, self.property.name)?.unit.as_deref())
     }
 
     /// What people added.
     #[must_use]
     pub fn metadata(&self) -> Option<&'a Value> {
-        self.property.metadata.as_deref()
+        let metadata = self.property.metadata.as_ref().map(|metadata| &metadata.value);
+        metadata.filter(|members| matches!(members, Value::Map(members) if !members.is_empty()))
     }
 
     /// Everything known about the value, as JSON.

@@ -157,7 +157,7 @@ fn at(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> boo
             wanted(Found::Whole { is_empty })
         }),
         Path::Property { feature, inner, desired } => {
-            let mut in_feature = |feature: crate::view::FeatureRef<'_>| match inner.split_first() {
+            let in_feature = |feature: crate::view::FeatureRef<'_>| match inner.split_first() {
                 None => {
                     let is_empty = if *desired {
                         feature.desired().next().is_none()
@@ -180,7 +180,7 @@ fn at(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> boo
             };
             match feature {
                 Some(name) => thing.feature(name).is_some_and(in_feature),
-                None => thing.features().any(|feature| in_feature(feature)),
+                None => thing.features().any(in_feature),
             }
         }
     }

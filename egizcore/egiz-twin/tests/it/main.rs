@@ -18,6 +18,8 @@ struct Plant {
     engine: Engine,
     changes: Vec<Change>,
     now_s: i64,
+    /// The bytes of the record applied last.
+    last: Vec<u8>,
 }
 
 const BEGIN_S: i64 = 1_800_000_000;
@@ -28,7 +30,7 @@ impl Plant {
     }
 
     fn with(limits: Limits) -> Self {
-        Self { engine: Engine::new(limits), changes: Vec::new(), now_s: BEGIN_S }
+        Self { engine: Engine::new(limits), changes: Vec::new(), now_s: BEGIN_S, last: Vec::new() }
     }
 
     fn next_offset(&self) -> Offset {
@@ -39,6 +41,7 @@ impl Plant {
     fn apply(&mut self, bytes: &[u8]) -> Outcome {
         self.now_s += 1;
         self.changes.clear();
+        self.last = bytes.to_vec();
         let record = Record::decode(bytes).expect("a record");
         let offset = self.next_offset();
         self.engine.apply(offset, &record, &mut self.changes)
@@ -103,7 +106,7 @@ fn telemetry(header: &Header<'_>, thing: &str, source_s: i64, features: &Json) -
         writer.feature(feature);
         for (property, value) in properties.as_object().expect("properties") {
             // The value is written by its own encoder; the writer's borrow ends before.
-            drop(writer.sample(property, Quality::Good));
+            writer.sample(property, Quality::Good);
             writer.value(&Value::from_json(value));
         }
     }

@@ -2,7 +2,7 @@
 
 use egiz_model::Timestamp;
 use egiz_model::record::Body;
-use egiz_twin::{Connection, Limits};
+use egiz_twin::{Connection, Limits, Outcome, WriteOutcome};
 use serde_json::json;
 
 use crate::Plant;
@@ -56,6 +56,43 @@ fn a_template_says_how_long_silence_is_fine() {
     assert_eq!(plant.engine.template("d"), Some("{\"stale_after_s\": 5}"));
     plant.body(Body::Template { definition: "d", json: "" });
     assert_eq!(plant.engine.template("d"), None);
+}
+
+#[test]
+fn a_shorter_patience_counts_at_once_and_ticks_go_by_place() {
+    let mut plant = Plant::new();
+    for thing in ["s:a", "s:b", "s:c"] {
+        plant.put(thing, "", json!({"definition": "d"}));
+    }
+    for thing in ["s:c", "s:a", "s:b"] {
+        plant.hear(thing, 1, json!({"a": {"x": 1}}));
+    }
+    plant.body(Body::Template { definition: "d", json: "{\"stale_after_s\": 5}" });
+    plant.now_s += 10;
+    plant.body(Body::Tick);
+    let stale: Vec<_> = plant.changes.iter().map(|change| change.thing.as_str()).collect();
+    assert_eq!(stale, ["s:a", "s:b", "s:c"]);
+    plant.body(Body::Template { definition: "d", json: "{\"stale_after_s\": 5}" });
+    assert!(plant.changes.is_empty(), "the same template again is no change");
+}
+
+#[test]
+fn templates_are_bounded() {
+    let mut plant = Plant::with(Limits { templates_max: 1, ..Limits::default() });
+    let put = |plant: &mut Plant, definition, json| plant.body(Body::Template { definition, json });
+    assert_eq!(put(&mut plant, "a", "{}"), Outcome::Done);
+    assert!(matches!(put(&mut plant, "b", "{}"), Outcome::Write(WriteOutcome::Refused(_))));
+    assert_eq!(put(&mut plant, "a", ""), Outcome::Done);
+    assert_eq!(put(&mut plant, "b", "{}"), Outcome::Done);
+    assert_eq!(plant.engine.templates().collect::<Vec<_>>(), [("b", "{}")]);
+}
+
+#[test]
+fn an_unreadable_record_is_passed_over_and_counted() {
+    let mut plant = Plant::new();
+    plant.engine.skip(4);
+    plant.engine.skip(2);
+    assert_eq!((plant.next_offset(), plant.engine.counters().undecodable), (5, 1));
 }
 
 #[test]

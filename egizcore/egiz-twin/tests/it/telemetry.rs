@@ -92,6 +92,10 @@ fn quality_says_what_speaks_against_a_value() {
     assert_eq!(quality(&plant), (Quality::Uncertain, QualityReason::OutOfRange));
     plant.hear(OVEN, 3, json!({"thermal": {"zone": null}}));
     assert_eq!(quality(&plant), (Quality::Bad, QualityReason::NoValue));
+    plant.hear(OVEN, 3, json!({"thermal": {"zone": [195, 401]}}));
+    assert_eq!(quality(&plant), (Quality::Uncertain, QualityReason::OutOfRange), "any element counts");
+    plant.hear(OVEN, 3, json!({"thermal": {"zone": 195}}));
+    let before = plant.engine.thing(OVEN).map(|thing| thing.revision());
 
     let mut bytes = Vec::new();
     let mut writer = TelemetryWriter::begin(
@@ -102,11 +106,42 @@ fn quality_says_what_speaks_against_a_value() {
         QualityReason::ClockUnset,
     );
     writer.feature("thermal");
-    drop(writer.sample("zone", Quality::Good));
+    writer.sample("zone", Quality::Good);
     writer.value(&Value::Int(195));
     writer.finish();
     plant.apply(&bytes);
     assert_eq!(quality(&plant), (Quality::Uncertain, QualityReason::ClockUnset));
+    let after = plant.engine.thing(OVEN).map(|thing| thing.revision());
+    assert_eq!(after, before.map(|before| before + 1), "another quality of the same value is a change");
+    assert_eq!(plant.changes.len(), 1);
+}
+
+#[test]
+fn what_breaks_the_rules_is_refused_and_leaves_no_trace() {
+    let mut plant = plant_with_oven();
+    plant.hear(OVEN, 1, json!({"thermal": {"zone": 1}}));
+    let before = plant.engine.names_len();
+    let outcome =
+        plant.hear(OVEN, 2, json!({"a/b": {"x": 1}, "_own": {"x": 1}, "c": {"_x": 1}, "empty": {}}));
+    assert_eq!((outcome.refused, outcome.changed), (3, 0));
+    assert!(plant.changes.is_empty());
+    assert_eq!(plant.get(OVEN, "/features"), Some(json!({"thermal": {"properties": {"zone": 190}}})));
+    assert_eq!(plant.engine.names_len(), before);
+}
+
+#[test]
+fn a_device_cannot_make_its_thing_larger_than_allowed() {
+    let mut plant = Plant::with(Limits { thing_bytes_max: 500, ..Limits::default() });
+    plant.put(OVEN, "", json!({}));
+    let long = "x".repeat(200);
+    let outcome = plant.hear(OVEN, 1, json!({"a": {"x": long, "y": long, "z": long}, "b": {"n": 1}}));
+    assert_eq!((outcome.changed, outcome.refused), (3, 1));
+    let outcome = plant.hear(OVEN, 2, json!({"a": {"x": "y".repeat(400)}, "b": {"n": 2}}));
+    assert_eq!((outcome.changed, outcome.refused), (1, 1));
+    let outcome = plant.hear(OVEN, 3, json!({"a": {"x": "short"}}));
+    assert_eq!(outcome.changed, 1);
+    let outcome = plant.hear(OVEN, 4, json!({"a": {"z": long}}));
+    assert_eq!(outcome.changed, 1, "what got smaller makes room");
 }
 
 #[test]
@@ -124,6 +159,9 @@ fn an_unknown_device_is_discovered_and_its_values_are_there_once_accepted() {
     assert_eq!(outcome, WriteOutcome::Created { revision: 1 });
     let thing = plant.engine.thing(OVEN).expect("it is a Thing");
     assert_eq!((thing.revision(), thing.connection()), (1, Connection::Live));
+    assert_eq!(thing.last_seen(), Some(Timestamp::from_seconds(plant.now_s - 2)), "when it was heard");
+    let zone = thing.property("thermal", "zone").expect("it is there");
+    assert_eq!((zone.source(), Some(zone.received())), (Timestamp::from_seconds(6), thing.last_seen()));
     assert_eq!(plant.get(OVEN, "/features/thermal/properties/zone"), Some(json!(196)));
     assert_eq!(plant.engine.discovered_len(), 0);
     assert!(plant.changes.iter().all(|change| change.revision == 1), "{:?}", plant.changes);

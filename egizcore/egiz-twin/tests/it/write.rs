@@ -1,6 +1,6 @@
 //! What people and services ask for: every operation, every path, every condition.
 
-use egiz_model::record::{Preconditions, WriteOperation};
+use egiz_model::record::{Body, Preconditions, WriteOperation};
 use egiz_twin::{Limits, Refusal, WriteOutcome};
 use serde_json::{Value as Json, json};
 
@@ -158,6 +158,20 @@ fn what_does_not_fit_is_refused_with_its_place() {
     check(&mut plant, "/features/a/surprise", json!(1), "/features/a/surprise");
     check(&mut plant, "/attributes/type/x", json!(1), "/attributes/type");
     check(&mut plant, "/surprise/x", json!(1), "/surprise");
+    check(&mut plant, "/attributes", json!(null), "/attributes");
+    check(&mut plant, "/features/thermal", json!(null), "/features/thermal");
+    check(&mut plant, "/_revision", json!(7), "/_revision");
+    check(&mut plant, "/thingId", json!("factory:other"), "/thingId");
+    let deep = (0..33).fold(json!(1), |inner, _| json!([inner]));
+    check(&mut plant, "/attributes/deep", deep.clone(), "/attributes/deep");
+    check(&mut plant, "/features/thermal/definition", deep, "/features/thermal/definition");
+    check(&mut plant, &format!("/attributes{}", "/a".repeat(40)), json!(1), "/attributes/a");
+    let endless = "/a".repeat(20_000);
+    check(&mut plant, &endless, json!(1), &endless);
+    for operation in [WriteOperation::Delete, WriteOperation::Merge] {
+        let refused = plant.write(operation, OVEN, "/thingId", &json!(null));
+        assert!(matches!(refused, WriteOutcome::Refused(Refusal::Invalid { .. })), "{refused:?}");
+    }
     assert_eq!(plant.engine.thing(OVEN).map(|thing| thing.revision()), Some(1));
     let read = plant.get(OVEN, "").expect("it is there");
     let mut shown = read.clone();
@@ -183,6 +197,63 @@ fn limits_refuse_and_name_themselves() {
     );
     assert_eq!(plant.get(OVEN, "/attributes/long"), None);
     assert_eq!(plant.engine.counters().writes_refused, 2);
+    let reasons: Vec<_> = plant.engine.counters().refusals().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(reasons, [("too-large", 1), ("limit-reached", 1)]);
+}
+
+#[test]
+fn a_refused_write_leaves_nothing_behind() {
+    let limits = Limits { names_max: 5, properties_max: 2, ..Limits::default() };
+    let mut plant = Plant::with(limits);
+    plant.put(OVEN, "", oven());
+    assert_eq!(plant.engine.names_len(), 3);
+    let check = |plant: &mut Plant, path: &str, content: Json, what: &str, limit: usize| {
+        match plant.put(OVEN, path, content) {
+            WriteOutcome::Refused(Refusal::LimitReached { what: found, limit: at }) => {
+                assert_eq!((found, at), (what, limit), "{path}");
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+        assert_eq!(plant.engine.names_len(), 3, "{path}");
+    };
+    check(&mut plant, "/attributes", json!({"a": 1, "b": 1, "c": 1}), "attributes", 2);
+    check(&mut plant, "/features/a", json!({"properties": {"a": 1, "b": 1, "c": 1}}), "properties", 2);
+    check(&mut plant, "/features/a", json!({"properties": {"b": 1, "c": 1}}), "distinct names", 5);
+    assert_eq!(plant.put(OVEN, "/attributes/b", json!(1)), WriteOutcome::Created { revision: 2 });
+}
+
+#[test]
+fn a_small_patch_cannot_make_a_large_thing() {
+    let mut plant = plant_with_oven();
+    plant.put(OVEN, "/attributes/a", json!(["x".repeat(1000)]));
+    let doubling = json!({"op": "copy", "from": "/attributes/a", "path": "/attributes/a/0"});
+    let refused = plant.write(WriteOperation::Patch, OVEN, "", &json!(vec![doubling; 30]));
+    assert!(matches!(refused, WriteOutcome::Refused(Refusal::TooLarge { .. })), "{refused:?}");
+    let deepening = json!({"op": "copy", "from": "/attributes", "path": "/attributes/a"});
+    let refused = plant.write(WriteOperation::Patch, OVEN, "", &json!(vec![deepening; 60]));
+    assert!(matches!(refused, WriteOutcome::Refused(Refusal::Invalid { .. })), "{refused:?}");
+    let many = vec![json!({"op": "test", "path": "/attributes/type", "value": "oven"}); 1025];
+    let refused = plant.write(WriteOperation::Patch, OVEN, "", &json!(many));
+    assert!(matches!(refused, WriteOutcome::Refused(Refusal::Invalid { .. })), "{refused:?}");
+    let worth = json!([{"op": "test", "path": "/features/thermal/properties/zone", "value": 190.0}]);
+    assert_eq!(
+        plant.write(WriteOperation::Patch, OVEN, "", &worth),
+        WriteOutcome::Unchanged { revision: 2 },
+        "numbers are compared by what they are worth"
+    );
+}
+
+#[test]
+fn what_is_written_is_judged_by_the_template() {
+    let mut plant = Plant::new();
+    plant.body(Body::Template { definition: "d", json: "{\"features\":{\"t\":{\"x\":{\"max\":5}}}}" });
+    plant.put(OVEN, "", json!({"definition": "d"}));
+    for (value, expected) in
+        [(json!(5), "good"), (json!(6), "uncertain"), (json!([1, 6]), "uncertain"), (json!(null), "bad")]
+    {
+        plant.put(OVEN, "/features/t/properties/x", value.clone());
+        assert_eq!(plant.get(OVEN, "/_metadata/t/x/quality"), Some(json!(expected)), "{value}");
+    }
 }
 
 #[test]
@@ -228,8 +299,24 @@ fn conditions_are_decided_when_the_write_is_applied() {
         WriteOutcome::Refused(Refusal::MalformedFilter(_))
     ));
 
-    let missing = plant.write_if(WriteOperation::Delete, "factory:none", "", &json!(null), exists);
-    assert!(matches!(missing, WriteOutcome::Refused(Refusal::NotFound { .. })), "{missing:?}");
+    // Where the plain answer would be "not found", conditions do not count; where it would be "created", they do.
+    for (operation, path) in [
+        (WriteOperation::Delete, ""),
+        (WriteOperation::Patch, ""),
+        (WriteOperation::Put, "/attributes/x"),
+        (WriteOperation::Merge, "/attributes"),
+    ] {
+        for preconditions in [exists, holds] {
+            let missing = plant.write_if(operation, "factory:none", path, &json!([]), preconditions);
+            assert!(matches!(missing, WriteOutcome::Refused(Refusal::NotFound { .. })), "{missing:?}");
+        }
+    }
+    for operation in [WriteOperation::Put, WriteOperation::Merge, WriteOperation::Create] {
+        let refused = plant.write_if(operation, "factory:none", "", &json!({}), exists);
+        assert_eq!(refused, WriteOutcome::Refused(Refusal::IfMatch { current: None }));
+        let refused = plant.write_if(operation, "factory:none", "", &json!({}), holds);
+        assert_eq!(refused, WriteOutcome::Refused(Refusal::Condition));
+    }
 }
 
 #[test]
@@ -266,6 +353,29 @@ fn an_entity_tag_changes_only_with_what_it_names() {
             "/features/status/properties \"rev:3\"",
             "/features/status/properties/anomaly \"rev:3\"",
         ]
+    );
+}
+
+#[test]
+fn a_removal_changes_the_tag_of_what_it_was_removed_from() {
+    let mut plant = plant_with_oven();
+    plant.put(OVEN, "/features/empty", json!({}));
+    assert_eq!(etag(&plant, "/features/empty/properties"), "\"rev:2\"");
+    plant.put(OVEN, "/features/thermal/definition", json!(["a:b:1"]));
+    assert_eq!(etag(&plant, "/features/thermal/definition"), "\"rev:3\"");
+    assert_eq!(etag(&plant, "/features/thermal/properties"), "\"rev:1\"");
+    plant.put(OVEN, "/_metadata/thermal/zone/note", json!("probe 2"));
+    assert_eq!(etag(&plant, "/_metadata/thermal/zone"), "\"rev:4\"");
+    assert_eq!(etag(&plant, "/features/thermal/properties/zone"), "\"rev:1\"", "the value is the same");
+    plant.write(WriteOperation::Delete, OVEN, "/features/thermal/properties/zone", &json!(null));
+    for path in ["/features/thermal/properties", "/features/thermal", "/features", ""] {
+        assert_eq!(etag(&plant, path), "\"rev:5\"", "{path}");
+    }
+    assert_eq!(etag(&plant, "/features/thermal/definition"), "\"rev:3\"");
+    plant.write(WriteOperation::Delete, OVEN, "/attributes/type", &json!(null));
+    assert_eq!(
+        (etag(&plant, "/attributes"), etag(&plant, "/features")),
+        ("\"rev:6\"".into(), "\"rev:5\"".into())
     );
 }
 
