@@ -54,6 +54,8 @@ pub(crate) struct Committer {
     group: Vec<u8>,
     /// Whether everything that was written is synced.
     synced: bool,
+    /// Whether segments could be removed when it was last tried.
+    trims: bool,
     pace: Pace,
     failure: Option<Failure>,
     pause: Duration,
@@ -95,6 +97,7 @@ impl Committer {
             clock,
             group,
             synced: true,
+            trims: true,
             pace,
             failure: None,
             pause: PAUSE_MIN,
@@ -173,9 +176,10 @@ impl Committer {
     }
 
     fn write(&mut self, last: &Segment) -> io::Result<()> {
-        last.file.write_at(&self.group, last.end)?;
+        let file = self.segments.active();
+        file.write_at(&self.group, last.end)?;
         if self.config.durability == Durability::Fsync {
-            return last.file.sync();
+            return file.sync();
         }
         self.synced = false;
         Ok(())
@@ -195,11 +199,16 @@ impl Committer {
         let released = self.shared.released.load(Ordering::Acquire);
         let limit_bytes = self.config.total_bytes_max;
         match self.segments.trim(released, limit_bytes) {
-            Ok(trimmed) => drop(self.metrics.trimmed.inc_by(trimmed)),
+            Ok(trimmed) => {
+                self.metrics.trimmed.inc_by(trimmed);
+                self.trims = true;
+            }
             // Not a reason to refuse: it is tried again at the next group, and the limit below holds.
             Err(error) => {
                 self.metrics.failures.inc();
-                tracing::warn!(%error, "a segment that is no longer needed could not be removed");
+                if std::mem::take(&mut self.trims) {
+                    tracing::warn!(%error, "segments that are no longer needed cannot be removed");
+                }
             }
         }
         let (_, _, disk_bytes) = self.segments.extent();
@@ -214,7 +223,7 @@ impl Committer {
     /// Goes on in a new segment after an orderly end of `last`.
     fn roll(&mut self, last: &Segment) -> io::Result<()> {
         if self.config.durability == Durability::Os && !self.synced {
-            last.file.sync()?;
+            self.segments.active().sync()?;
             self.synced = true;
         }
         self.segments.roll(last.next, self.synced)?;
@@ -251,20 +260,20 @@ impl Committer {
     /// Cuts the last segment back, goes on in a new one, and tries whether it takes as many bytes as could not be written.
     fn start_over(&mut self, probe_bytes: usize) -> io::Result<()> {
         let last = self.segments.last();
-        if let Err(error) = last.file.truncate(last.end) {
+        if let Err(error) = self.segments.active().truncate(last.end) {
             // The new segment says where this one ends, so what is behind it is void anyhow.
             tracing::debug!(%error, "what a failed commit left behind could not be cut off");
         }
         // What is committed there was synced before, if anything was; of the failed rest the new segment says nothing.
         self.segments.roll(last.next, self.synced)?;
-        let new = self.segments.last();
+        let file = self.segments.active();
         self.group.clear();
         self.group.resize(probe_bytes, 0);
         if probe_bytes > 0 {
-            new.file.write_at(&self.group, HEADER_BYTES as u64)?;
-            new.file.sync()?;
-            new.file.truncate(HEADER_BYTES as u64)?;
-            new.file.sync()?;
+            file.write_at(&self.group, HEADER_BYTES as u64)?;
+            file.sync()?;
+            file.truncate(HEADER_BYTES as u64)?;
+            file.sync()?;
         }
         Ok(())
     }
@@ -291,7 +300,7 @@ impl Committer {
     fn end(self) {
         if self.config.durability == Durability::Os
             && !self.synced
-            && let Err(error) = self.segments.last().file.sync()
+            && let Err(error) = self.segments.active().sync()
         {
             tracing::warn!(%error, "the journal could not be synced at its end");
         }

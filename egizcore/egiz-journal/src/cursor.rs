@@ -30,7 +30,7 @@ impl std::fmt::Debug for Cursor {
 impl Cursor {
     pub(crate) fn new(segments: Arc<Segments>, from: Offset) -> Result<Self, ReadError> {
         let segment = segments.holding(from)?;
-        let window = Window::new(Arc::clone(&segment.file), segment.end);
+        let window = Window::new(segments.open(&segment, from)?, segment.end);
         let next = segment.header.base;
         Ok(Self { segments, segment, window, position: HEADER_BYTES as u64, next, from })
     }
@@ -94,7 +94,7 @@ impl Cursor {
             if segment.header == self.segment.header {
                 self.window.extend(segment.end);
             } else {
-                self.window = Window::new(Arc::clone(&segment.file), segment.end);
+                self.window = Window::new(self.segments.open(&segment, self.next())?, segment.end);
                 self.position = HEADER_BYTES as u64;
                 self.next = segment.header.base;
             }

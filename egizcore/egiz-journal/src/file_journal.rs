@@ -111,7 +111,7 @@ impl FileJournal {
         let config = config.bounded();
         let how = Recover { verify_all: config.verify_all, next_at_least: config.next_at_least };
         let (segments, report) = recovery::open(&storage, how)?;
-        let segments = Arc::new(Segments::new(storage, segments));
+        let segments = Arc::new(segments);
         let (queue, shared) = (Arc::new(Queue::new()), Arc::new(Shared::default()));
         let committer = Committer::new(
             Arc::clone(&queue),

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use crate::format::{self, Flaw, GROUP_HEADER_BYTES, GroupHeader, HEADER_BYTES, Header};
-use crate::segments::{self, Segment, base_of, file_name};
-use crate::storage::Storage;
+use crate::segments::{self, Segment, Segments, base_of, file_name};
+use crate::storage::{Storage, StoredFile};
 use crate::window::{Source, Window};
 use crate::{Offset, OpenError};
 
@@ -118,28 +118,34 @@ fn group_at(source: &mut impl Source, at: u64, salt: u64) -> io::Result<Result<G
 fn synced_group_behind(
     source: &mut impl Source,
     salt: u64,
-    at: u64,
+    mut at: u64,
     next: Offset,
 ) -> io::Result<Option<u64>> {
+    while let Some(found) = find(source, &salt.to_le_bytes(), at + 1)? {
+        at = found;
+        while let Ok(group) = group_at(source, at, salt)? {
+            if group.first >= next && group.synced_before {
+                return Ok(Some(at));
+            }
+            at += group.whole_bytes();
+        }
+    }
+    Ok(None)
+}
+
+/// Where `marker` is found at or behind byte `at`.
+fn find(source: &mut impl Source, marker: &[u8], mut at: u64) -> io::Result<Option<u64>> {
     const PIECE_BYTES: usize = 1 << 20;
-    let marker = salt.to_le_bytes();
-    let finder = memmem::Finder::new(&marker);
-    let mut at = at + 1;
+    let finder = memmem::Finder::new(marker);
     loop {
         let piece = source.at(at, PIECE_BYTES)?;
-        let Some(found) = finder.find(piece) else {
-            if piece.len() < PIECE_BYTES {
-                return Ok(None);
-            }
-            at += (PIECE_BYTES - marker.len() + 1) as u64;
-            continue;
-        };
-        at += found as u64;
-        at += match group_at(source, at, salt)? {
-            Ok(group) if group.first >= next && group.synced_before => return Ok(Some(at)),
-            Ok(group) => group.whole_bytes(),
-            Err(_) => 1,
-        };
+        if let Some(ahead) = finder.find(piece) {
+            return Ok(Some(at + ahead as u64));
+        }
+        if piece.len() < PIECE_BYTES {
+            return Ok(None);
+        }
+        at += (PIECE_BYTES - marker.len() + 1) as u64;
     }
 }
 
@@ -152,11 +158,11 @@ pub(crate) struct Recover {
     pub(crate) next_at_least: Offset,
 }
 
-/// Opens every segment, cuts a torn tail off, and makes the first segment of a new journal.
+/// Looks at every segment, cuts a torn tail off, and makes the first segment of a new journal.
 pub(crate) fn open(
     storage: &Arc<dyn Storage>,
     how: Recover,
-) -> Result<(VecDeque<Segment>, RecoveryReport), OpenError> {
+) -> Result<(Segments, RecoveryReport), OpenError> {
     let mut report = RecoveryReport::default();
     let names = storage.list().map_err(|source| failed(&**storage, "its folder", source))?;
     let mut bases: Vec<_> = names.iter().filter_map(|name| base_of(name)).collect();
@@ -166,7 +172,7 @@ pub(crate) fn open(
     let mut base = how.next_at_least;
     for (index, &segment_base) in bases.iter().enumerate() {
         let is_last = index + 1 == bases.len();
-        match open_segment(&**storage, segment_base, is_last, &mut report)? {
+        match read_header(&**storage, segment_base, is_last, &mut report)? {
             Some(segment) => segments.push_back(segment),
             // The log's first segment, of a log that never had a record; its place in the order is kept.
             None if segments.is_empty() => base = base.max(segment_base),
@@ -176,21 +182,21 @@ pub(crate) fn open(
     for index in 0..segments.len() {
         settle_segment(&**storage, &mut segments, index, how.verify_all, &mut report)?;
     }
-    let next = segments.back().map_or(0, |last| last.next);
-    if segments.is_empty() || next < base {
-        let new = append_segment(&**storage, &mut segments, base);
-        new.map_err(|source| failed(&**storage, &file_name(base), source))?;
-    }
+    let file = match segments.back() {
+        Some(last) if last.next >= base => storage.open(&last.name()).map(Arc::from),
+        _ => append_segment(&**storage, &mut segments, base),
+    };
+    let file = file.map_err(|source| failed(&**storage, "its last segment", source))?;
     // What a crash left in the caches is shown to be committed from here on, so it must be.
     storage.sync_folder().map_err(|source| failed(&**storage, "its folder", source))?;
     report.segments = segments.len();
     report.first = segments.front().map_or(0, |segment| segment.header.base);
     report.next = segments.back().map_or(0, |segment| segment.next);
-    Ok((segments, report))
+    Ok((Segments::new(Arc::clone(storage), segments, file), report))
 }
 
-/// Opens a file and reads its header; `None` where it was half made and is taken away.
-fn open_segment(
+/// Reads a file's header; `None` where it was half made and is taken away.
+fn read_header(
     storage: &dyn Storage,
     base: Offset,
     is_last: bool,
@@ -203,9 +209,7 @@ fn open_segment(
     let mut bytes = [0; HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(io)?;
     match Header::decode(&bytes[..read]) {
-        Ok(header) if header.base == base => {
-            Ok(Some(Segment { header, next: base, end: length, file: Arc::from(file) }))
-        }
+        Ok(header) if header.base == base => Ok(Some(Segment { header, next: base, end: length })),
         Ok(header) => Err(damaged(&name, 0, Flaw::Misnamed(header.base))),
         // Groups come only after the header is synced, so nothing can have been committed to it.
         Err(_) if is_last && length <= HEADER_BYTES as u64 => {
@@ -227,7 +231,7 @@ fn settle_segment(
     report: &mut RecoveryReport,
 ) -> Result<(), OpenError> {
     let following = segments.get(index + 1).map(|segment| segment.header);
-    let Segment { header, end: length, file, .. } = segments[index].clone();
+    let Segment { header, end: length, .. } = segments[index];
     let name = file_name(header.base);
     let io = |source| failed(storage, &name, source);
 
@@ -248,6 +252,7 @@ fn settle_segment(
             return Ok(());
         }
     }
+    let file: Arc<dyn StoredFile> = storage.open(&name).map(Arc::from).map_err(io)?;
     let mut window = Window::new(Arc::clone(&file), end);
     let scan = scan(&mut window, &header, end).map_err(io)?;
     let pinned = following.is_some_and(|following| following.previous.is_some());
@@ -276,7 +281,11 @@ fn settle_segment(
 }
 
 /// Makes a segment at `base`, behind those that are there and are synced.
-fn append_segment(storage: &dyn Storage, segments: &mut VecDeque<Segment>, base: Offset) -> io::Result<()> {
+fn append_segment(
+    storage: &dyn Storage,
+    segments: &mut VecDeque<Segment>,
+    base: Offset,
+) -> io::Result<Arc<dyn StoredFile>> {
     let previous = match segments.back_mut() {
         Some(last) if last.is_empty() => {
             let previous = last.header.previous;
@@ -291,8 +300,9 @@ fn append_segment(storage: &dyn Storage, segments: &mut VecDeque<Segment>, base:
         }
         None => None,
     };
-    segments.push_back(segments::create(storage, base, previous)?);
-    Ok(())
+    let (segment, file) = segments::create(storage, base, previous)?;
+    segments.push_back(segment);
+    Ok(file)
 }
 
 fn failed(storage: &dyn Storage, what: &str, source: io::Error) -> OpenError {

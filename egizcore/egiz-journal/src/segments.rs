@@ -1,7 +1,8 @@
 //! The segments that make up the log: which there are, how far each is committed, which may go.
 //!
 //! Shared between the committer, which appends and rolls, and cursors, which read behind the committed end. Only the
-//! committer changes the list, so what it reads in one step still holds in the next.
+//! committer changes the list, so what it reads in one step still holds in the next. Only the last file is held open here:
+//! a log may have more segments than a program may have files.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,14 +17,13 @@ use crate::{Offset, ReadError};
 const EXTENSION: &str = ".egj";
 
 /// One file of the log.
-#[derive(Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Segment {
     pub(crate) header: Header,
     /// The offset after its last committed record; for all but the last segment, where the following one begins.
     pub(crate) next: Offset,
     /// Where its committed bytes end.
     pub(crate) end: u64,
-    pub(crate) file: Arc<dyn StoredFile>,
 }
 
 impl Segment {
@@ -39,7 +39,13 @@ impl Segment {
 /// All files of the log, oldest first; never empty once opened.
 pub(crate) struct Segments {
     storage: Arc<dyn Storage>,
-    list: Mutex<VecDeque<Segment>>,
+    list: Mutex<List>,
+}
+
+struct List {
+    segments: VecDeque<Segment>,
+    /// The last segment's file.
+    active: Arc<dyn StoredFile>,
 }
 
 /// The name of the segment that begins with `base`.
@@ -58,7 +64,7 @@ pub(crate) fn create(
     storage: &dyn Storage,
     base: Offset,
     previous: Option<(Offset, u64)>,
-) -> io::Result<Segment> {
+) -> io::Result<(Segment, Arc<dyn StoredFile>)> {
     // Odd, so that a hole of zero bytes never passes for the beginning of a group.
     let header = Header { base, salt: storage.salt() | 1, previous };
     let name = file_name(base);
@@ -74,12 +80,16 @@ pub(crate) fn create(
     file.write_at(&header.encode(), 0)?;
     file.sync()?;
     storage.sync_folder()?;
-    Ok(Segment { header, next: base, end: HEADER_BYTES as u64, file: Arc::from(file) })
+    Ok((Segment { header, next: base, end: HEADER_BYTES as u64 }, Arc::from(file)))
 }
 
 impl Segments {
-    pub(crate) fn new(storage: Arc<dyn Storage>, list: VecDeque<Segment>) -> Self {
-        Self { storage, list: Mutex::new(list) }
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        segments: VecDeque<Segment>,
+        active: Arc<dyn StoredFile>,
+    ) -> Self {
+        Self { storage, list: Mutex::new(List { segments, active }) }
     }
 
     /// Begins a new segment at `base`, which is the next offset or a later one. `pin`: everything in the last segment is
@@ -92,54 +102,75 @@ impl Segments {
             self.storage.remove(&last.name())?;
             self.storage.sync_folder()?;
         }
-        let segment = create(&*self.storage, base, previous)?;
+        let (segment, file) = create(&*self.storage, base, previous)?;
         let mut list = self.list.lock();
         if last.is_empty() {
-            list.pop_back();
-        } else if let Some(last) = list.back_mut() {
+            list.segments.pop_back();
+        } else if let Some(last) = list.segments.back_mut() {
             last.next = base;
         }
-        list.push_back(segment);
+        list.segments.push_back(segment);
+        list.active = file;
         Ok(())
     }
 
     pub(crate) fn last(&self) -> Segment {
-        self.list.lock().back().cloned().expect("a journal always has a segment")
+        self.list.lock().segments.back().copied().expect("a journal always has a segment")
+    }
+
+    /// The last segment's file.
+    pub(crate) fn active(&self) -> Arc<dyn StoredFile> {
+        Arc::clone(&self.list.lock().active)
+    }
+
+    /// Opens a segment's file to read `wanted` from it. Where it was trimmed away this instant, says so.
+    pub(crate) fn open(&self, segment: &Segment, wanted: Offset) -> Result<Arc<dyn StoredFile>, ReadError> {
+        let list = self.list.lock();
+        // While its successor is being made, the last segment may have no name, but it has its file.
+        if list.segments.back().is_some_and(|last| last.header == segment.header) {
+            return Ok(Arc::clone(&list.active));
+        }
+        drop(list);
+        let file = self.storage.open(&segment.name());
+        file.map(Arc::from).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => ReadError::Trimmed { wanted, first: segment.next },
+            _ => ReadError::Io { file: segment.name(), source },
+        })
     }
 
     /// Moves the committed end of the last segment.
     pub(crate) fn commit(&self, end: u64, next: Offset) {
         let mut list = self.list.lock();
-        let last = list.back_mut().expect("a journal always has a segment");
+        let last = list.segments.back_mut().expect("a journal always has a segment");
         last.end = end;
         last.next = next;
     }
 
     /// The oldest offset kept, the next one, and the committed bytes.
     pub(crate) fn extent(&self) -> (Offset, Offset, u64) {
-        let list = self.list.lock();
-        let first = list.front().map_or(0, |segment| segment.header.base);
-        let next = list.back().map_or(0, |segment| segment.next);
-        (first, next, list.iter().map(|segment| segment.end).sum())
+        let segments = &self.list.lock().segments;
+        let first = segments.front().map_or(0, |segment| segment.header.base);
+        let next = segments.back().map_or(0, |segment| segment.next);
+        (first, next, segments.iter().map(|segment| segment.end).sum())
     }
 
     /// The segment that holds `offset`, or would hold it next.
     pub(crate) fn holding(&self, offset: Offset) -> Result<Segment, ReadError> {
-        let list = self.list.lock();
-        let after = list.partition_point(|segment| segment.header.base <= offset);
-        after.checked_sub(1).map(|index| list[index].clone()).ok_or_else(|| ReadError::Trimmed {
+        let segments = &self.list.lock().segments;
+        let after = segments.partition_point(|segment| segment.header.base <= offset);
+        after.checked_sub(1).map(|index| segments[index]).ok_or_else(|| ReadError::Trimmed {
             wanted: offset,
-            first: list.front().map_or(0, |first| first.header.base),
+            first: segments.front().map_or(0, |first| first.header.base),
         })
     }
 
     /// The segment that begins with `base`, as far as it is committed now, and the one after it; where the first is trimmed
     /// away, nothing and the oldest that is left.
     pub(crate) fn from(&self, base: Offset) -> (Option<Segment>, Option<Segment>) {
-        let list = self.list.lock();
-        match list.binary_search_by_key(&base, |segment| segment.header.base) {
-            Ok(index) => (Some(list[index].clone()), list.get(index + 1).cloned()),
-            Err(_) => (None, list.front().cloned()),
+        let segments = &self.list.lock().segments;
+        match segments.binary_search_by_key(&base, |segment| segment.header.base) {
+            Ok(index) => (Some(segments[index]), segments.get(index + 1).copied()),
+            Err(_) => (None, segments.front().copied()),
         }
     }
 
@@ -149,21 +180,23 @@ impl Segments {
         let mut removed = 0;
         loop {
             let oldest = {
-                let list = self.list.lock();
-                let bytes: u64 = list.iter().map(|segment| segment.end).sum();
-                match list.front() {
-                    Some(oldest) if list.len() > 1 && bytes > bytes_max && oldest.next <= released => {
+                let segments = &self.list.lock().segments;
+                let bytes: u64 = segments.iter().map(|segment| segment.end).sum();
+                match segments.front() {
+                    Some(oldest) if segments.len() > 1 && bytes > bytes_max && oldest.next <= released => {
                         oldest.name()
                     }
                     _ => return Ok(removed),
                 }
             };
-            // One after the other, so that after a power cut no younger segment is missing where an older one is there.
+            // The removal before must be durable first: after a power cut no segment may be missing where an older one is
+            // there. The last removal itself may be forgotten; then the segment is there again, and goes again.
+            self.storage.sync_folder()?;
             match self.storage.remove(&oldest) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.storage.sync_folder()?,
+                _ => {}
             }
-            self.list.lock().pop_front();
+            self.list.lock().segments.pop_front();
             removed += 1;
         }
     }
