@@ -1,3 +1,29 @@
-//! OpenEgiz: the program.
+//! OpenEgiz: every machine of a factory as a live twin, in one program that needs no server beside it.
+//!
+//! This crate introduces the rooms to each other and holds what only the program may do: read the environment, choose the
+//! clock and the random source, start long-lived tasks, decide where files lie.
 
-fn main() {}
+mod acceptor;
+mod caretaker;
+mod cli;
+mod door;
+mod gate;
+mod intake;
+mod metrics;
+mod pipeline;
+mod projection;
+mod report;
+mod retained;
+mod snapshot;
+mod start;
+mod surroundings;
+mod up;
+
+/// Messages make many small allocations that die together; this allocator takes them at less than the system's cost and
+/// gives memory back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

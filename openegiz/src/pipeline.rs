@@ -16,7 +16,6 @@
 //!
 //! What it refuses to do: parse payloads (`egiz-ingest`), decide writes (the engine), know a client (hub and broker).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -56,7 +55,6 @@ pub(crate) struct State {
 pub(crate) struct Pipeline {
     journal: Arc<dyn Journal>,
     to_apply: SyncSender<Work>,
-    clock: egiz_server::Clock,
 }
 
 /// Called when a batch is durable, or will never be.
@@ -81,9 +79,9 @@ impl Pipeline {
         observer: Observer,
     ) -> std::io::Result<(Arc<Self>, JoinHandle<()>)> {
         let (to_apply, work) = sync_channel(APPLY_QUEUE_BATCHES);
-        let applier = Applier { state, clock: Arc::clone(&clock), metrics, changes, observer, decoded_badly: 0 };
+        let applier = Applier { state, clock, metrics, changes, observer };
         let thread = std::thread::Builder::new().name("apply".into()).spawn(move || applier.run(&work))?;
-        Ok((Arc::new(Self { journal, to_apply, clock }), thread))
+        Ok((Arc::new(Self { journal, to_apply }), thread))
     }
 
     /// Waits for room for `bytes` in the journal's queue.
@@ -96,12 +94,11 @@ impl Pipeline {
         self.submit_with_answer(batch, permit, on_durable, None);
     }
 
-    /// Hands over a batch and waits until it is applied.
+    /// Hands over a batch for which there is room and waits until it is applied.
     ///
     /// # Errors
     /// Where the journal could not take it; nothing of it was applied.
-    pub(crate) async fn write(&self, batch: Batch) -> Result<Vec<Applied>, AppendError> {
-        let permit = self.reserve(batch.byte_len()).await;
+    pub(crate) async fn write(&self, batch: Batch, permit: Permit) -> Result<Vec<Applied>, AppendError> {
         let (answer, applied) = oneshot::channel();
         let (failure, failed) = oneshot::channel();
         let on_durable: OnDurable = Box::new(move |result| {
@@ -125,11 +122,11 @@ impl Pipeline {
         answer: Option<oneshot::Sender<Vec<Applied>>>,
     ) {
         let to_apply = self.to_apply.clone();
-        let clock = Arc::clone(&self.clock);
         let on_commit = Box::new(move |result: Result<Committed, AppendError>| match result {
             Ok(committed) => {
                 on_durable(&Ok(()));
-                let work = Work::Apply { committed, durable: clock(), answer };
+                let durable = Timestamp::from_micros(committed.durable_at_micros);
+                let work = Work::Apply { committed, durable, answer };
                 // The apply thread ends only after the journal is closed; until then somebody receives.
                 let _ = to_apply.send(work);
             }
@@ -150,7 +147,6 @@ struct Applier {
     metrics: PipelineMetrics,
     changes: ChangeSink,
     observer: Observer,
-    decoded_badly: u64,
 }
 
 impl Applier {
@@ -191,7 +187,7 @@ impl Applier {
                 for (offset, bytes) in (committed.first..).zip(committed.batch.iter()) {
                     let outcome =
                         apply_record(&mut engine, &self.state.retained, offset, bytes, &mut changes).unwrap_or_else(|error| {
-                            self.decoded_badly += 1;
+                            self.metrics.unreadable.inc();
                             tracing::error!(offset, %error, "a record of this program's own cannot be read");
                             Outcome::Ignored
                         });
@@ -241,7 +237,3 @@ pub(crate) fn apply_record(
 pub(crate) fn newly_discovered(changes: &[Change]) -> impl Iterator<Item = &Change> {
     changes.iter().filter(|change| matches!(change.kind, ChangeKind::Discovered { .. }))
 }
-
-/// Waiters by request, for tests of order.
-#[cfg(test)]
-pub(crate) type Waiters = HashMap<u64, oneshot::Sender<Vec<Applied>>>;

@@ -1,0 +1,135 @@
+//! What is done once in a while: ticks that make silent Things stale, snapshots, and a look at the journal's health.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use egiz_journal::Journal;
+use egiz_model::Offset;
+use egiz_model::record::{Body, Header, Record};
+use egiz_server::{Clock, WriteGate};
+use egiz_service::health::Part;
+use egiz_twin::Engine;
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::PipelineMetrics;
+use crate::retained::Retained;
+use crate::snapshot::{Snapshot, SnapshotFolder};
+
+/// Ticks and looks come at most this often.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Appends a tick when a Thing may have become stale.
+pub(crate) struct Ticker {
+    pub(crate) engine: Arc<RwLock<Engine>>,
+    pub(crate) writes: Arc<dyn WriteGate>,
+    pub(crate) clock: Clock,
+}
+
+impl Ticker {
+    /// Runs until `stop`.
+    ///
+    /// # Errors
+    /// Where the tick cannot be appended; it may be started again.
+    pub(crate) async fn run(&self, stop: CancellationToken) -> anyhow::Result<()> {
+        while !paused_or_stopped(&stop).await {
+            let now = (self.clock)();
+            let due = self.engine.read().next_deadline().is_some_and(|deadline| deadline <= now);
+            if due {
+                let header = Header { received: now, principal: "openegiz/ticker", correlation: "" };
+                self.writes.submit(vec![Record { header, body: Body::Tick }.to_bytes()]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes snapshots so that a restart is quick and the journal can be trimmed.
+pub(crate) struct Snapshots {
+    pub(crate) engine: Arc<RwLock<Engine>>,
+    pub(crate) retained: Arc<Mutex<Retained>>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) folder: SnapshotFolder,
+    pub(crate) interval: Duration,
+    pub(crate) every_records: u64,
+    /// The journal may grow by this much between snapshots, so that it can be trimmed before it is full.
+    pub(crate) every_bytes: u64,
+    pub(crate) metrics: PipelineMetrics,
+    /// The offset of the last snapshot.
+    pub(crate) last: Mutex<Offset>,
+}
+
+impl Snapshots {
+    /// Runs until `stop`, and takes a last one then.
+    ///
+    /// # Errors
+    /// Where a snapshot cannot be written; the older ones stay, and it may be started again.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut taken = Instant::now();
+        let mut bytes_then = self.journal.status().disk_bytes;
+        loop {
+            let stopping = paused_or_stopped(&stop).await;
+            let status = self.journal.status();
+            let records = status.next.saturating_sub(*self.last.lock());
+            let bytes = status.disk_bytes.saturating_sub(bytes_then);
+            let due = taken.elapsed() >= self.interval || records >= self.every_records || bytes >= self.every_bytes;
+            if records > 0 && (due || stopping) {
+                let own = Arc::clone(&self);
+                tokio::task::spawn_blocking(move || own.take()).await??;
+                taken = Instant::now();
+                bytes_then = self.journal.status().disk_bytes;
+            }
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes one now.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(crate) fn take(&self) -> std::io::Result<()> {
+        let begun = Instant::now();
+        let mut engine_bytes = Vec::new();
+        let mut retained_bytes = Vec::new();
+        let next_offset = {
+            let engine = self.engine.read();
+            engine.snapshot(&mut engine_bytes);
+            // Changed only under the engine's write lock, so both are of one moment.
+            self.retained.lock().encode(&mut retained_bytes);
+            engine.next_offset()
+        };
+        self.metrics.snapshot_seconds.observe(begun.elapsed().as_secs_f64());
+        if next_offset == *self.last.lock() {
+            return Ok(());
+        }
+        let size_bytes = engine_bytes.len();
+        let needed_from =
+            self.folder.write(&Snapshot { next_offset, engine: engine_bytes, retained: retained_bytes })?;
+        *self.last.lock() = next_offset;
+        self.journal.release_before(needed_from);
+        tracing::debug!(next_offset, size_bytes, "took a snapshot");
+        Ok(())
+    }
+}
+
+/// Tells health how the journal stands.
+pub(crate) async fn watch_journal(journal: Arc<dyn Journal>, part: Part, stop: CancellationToken) {
+    loop {
+        match journal.status().failing {
+            None => part.up(),
+            Some(error) => part.down(error.to_string()),
+        }
+        if paused_or_stopped(&stop).await {
+            return;
+        }
+    }
+}
+
+async fn paused_or_stopped(stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(PAUSE) => false,
+        () = stop.cancelled() => true,
+    }
+}

@@ -1,0 +1,110 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use egiz_service::config::{self, Loaded};
+
+use crate::up;
+
+#[derive(Parser)]
+#[command(name = "openegiz", version, about = "A digital twin of a factory, in one program")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the platform: broker, twin, API and EgizVision.
+    Up(UpOptions),
+    /// Look at the configuration without starting anything.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Run simulated devices against a broker.
+    Simulate(SimulateOptions),
+    /// Print the OpenAPI document of the REST API.
+    Openapi,
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ConfigOptions {
+    /// Configuration file in TOML; without it, defaults and the environment.
+    #[arg(long, short, env = "EGIZ_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// How to run the platform.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    config: ConfigOptions,
+    /// Run a simulated food factory besides, and show its layout.
+    #[arg(long)]
+    pub(crate) demo: bool,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check the configuration, and print each value with where it comes from; or every error at once.
+    Check(ConfigOptions),
+}
+
+/// How to run simulated devices.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SimulateOptions {
+    /// The simulation's own configuration file in TOML; see docs/simulator.md.
+    #[arg(long, short)]
+    pub(crate) config: Option<PathBuf>,
+    /// The broker's address.
+    #[arg(long)]
+    pub(crate) broker: Option<String>,
+    /// How many devices; the plant is repeated as often as needed.
+    #[arg(long)]
+    pub(crate) devices: Option<usize>,
+    /// Where the truth about the faults goes, as JSON lines; `-` is standard output.
+    #[arg(long)]
+    pub(crate) truth: Option<PathBuf>,
+}
+
+/// Reads the arguments and does what they say.
+pub(crate) fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Up(options) => load(&options.config).and_then(|loaded| up::run(loaded, options.demo)),
+        Command::Config { command: ConfigCommand::Check(options) } => {
+            load(&options).map(|loaded| print(&loaded.check_report()))
+        }
+        Command::Simulate(options) => crate::start::simulate(&options),
+        Command::Openapi => {
+            serde_json::to_string_pretty(&egiz_server::document()).context("the document cannot be written").map(|text| print(&text))
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(options: &ConfigOptions) -> anyhow::Result<Loaded> {
+    // `EGIZ_CONFIG` has told which file; it is no setting itself.
+    let variables = std::env::vars_os().filter(|(name, _)| name != "EGIZ_CONFIG");
+    config::load(options.config.as_deref(), variables).context("the configuration is not usable")
+}
+
+#[expect(clippy::print_stdout, reason = "this is what was asked for")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a program that could not do what was asked")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

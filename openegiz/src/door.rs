@@ -1,0 +1,93 @@
+//! Who may come in over MQTT, and as whom.
+//!
+//! | user name | password | is |
+//! |---|---|---|
+//! | none | none | anonymous, where `mqtt.allow_anonymous` lets it in from that address: everything |
+//! | `<site>/<device>`, `<site>:<device>` or `<device>` | the device's | that device: its own topics only |
+//! | any | an API token | the token's bearer: everything; a viewer may only subscribe |
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use egiz_broker::{Denied, DeviceRights, EverythingRights, Gatekeeper, Login, TopicRights};
+use egiz_service::config::Anonymous;
+use egiz_store::{DeviceKey, Role, Store};
+
+/// The door.
+pub(crate) struct Door {
+    pub(crate) store: Store,
+    pub(crate) site: String,
+    pub(crate) anonymous: Anonymous,
+}
+
+/// May hear everything and say nothing.
+#[derive(Debug)]
+struct ListenerRights;
+
+impl TopicRights for ListenerRights {
+    fn may_publish(&self, _topic: &str) -> bool {
+        false
+    }
+
+    fn may_subscribe(&self, _filter: &str) -> bool {
+        true
+    }
+}
+
+impl Door {
+    fn lets_anonymous_in(&self, from: IpAddr) -> bool {
+        match self.anonymous {
+            Anonymous::Never => false,
+            Anonymous::Loopback => from.is_loopback(),
+            Anonymous::Always => true,
+        }
+    }
+
+    fn device_key(&self, username: &str) -> DeviceKey {
+        match username.split_once(['/', ':']) {
+            Some((site, device)) => DeviceKey::new(site, device),
+            None => DeviceKey::new(&self.site, username),
+        }
+    }
+}
+
+#[async_trait]
+impl Gatekeeper for Door {
+    async fn authenticate(&self, login: Login<'_>) -> Result<(String, Arc<dyn TopicRights>), Denied> {
+        let Some(username) = login.username else {
+            if login.password.is_none() && self.lets_anonymous_in(login.peer.ip()) {
+                let principal = if login.client_id.is_empty() { "anonymous" } else { login.client_id };
+                return Ok((shortened(principal), Arc::new(EverythingRights)));
+            }
+            return Err(Denied::BadCredentials);
+        };
+        let password = login.password.and_then(|password| std::str::from_utf8(password).ok()).ok_or(Denied::BadCredentials)?;
+        let unavailable = |error| {
+            tracing::error!(%error, "a login could not be checked");
+            Denied::Busy
+        };
+        if let Some(identity) = self.store.authenticate_api_token(password).await.map_err(unavailable)? {
+            let rights: Arc<dyn TopicRights> = match identity.role {
+                Role::Viewer => Arc::new(ListenerRights),
+                _ => Arc::new(EverythingRights),
+            };
+            return Ok((identity.name, rights));
+        }
+        let key = self.device_key(username);
+        match self.store.authenticate_device(&key, password).await.map_err(unavailable)? {
+            Some(identity) => {
+                let rights = DeviceRights::new(&identity.key.site, &identity.key.name);
+                Ok((identity.thing_id.to_string(), Arc::new(rights)))
+            }
+            None => Err(Denied::BadCredentials),
+        }
+    }
+}
+
+/// A principal as a record takes it: at most 256 bytes.
+fn shortened(principal: &str) -> String {
+    const PRINCIPAL_BYTES_MAX: usize = 256;
+    let end = principal.floor_char_boundary(PRINCIPAL_BYTES_MAX);
+    principal[..end].to_owned()
+}

@@ -1,0 +1,361 @@
+//! `openegiz up`: opens, wires, starts, waits, stops.
+//!
+//! Start: journal, snapshot, replay; then the parts; listeners last, so that whoever gets in meets a program that is ready.
+//! Stop, on SIGTERM or Ctrl-C: listeners, then work, then a last snapshot, then the journal; what is under way is finished.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use egiz_broker::{Broker, BrokerConfig, BrokerMetrics, Publish};
+use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, PayloadLimits};
+use egiz_journal::JournalMetrics;
+use egiz_model::record::{Body, Header, Record};
+use egiz_server::{ApiToken, Ports, RateLimit, Role, ServeOptions, ServerMetrics, ServerSettings, WriteGate};
+use egiz_service::config::{Config, Loaded, UnknownDevices};
+use egiz_service::health::Health;
+use egiz_service::metrics::{BuildInfo, Metrics};
+use egiz_service::shutdown::StopSignals;
+use egiz_service::supervisor::{Phase, Supervisor, SupervisorMetrics, SupervisorOptions, TaskSpec};
+use egiz_store::{Author, Store, StoreMetrics, StoreOptions};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::acceptor::{Acceptor, all_templates};
+use crate::caretaker::{Snapshots, Ticker, watch_journal};
+use crate::door::Door;
+use crate::gate::Gate;
+use crate::intake::MqttIntake;
+use crate::metrics::{EngineCollector, PipelineMetrics};
+use crate::pipeline::{Pipeline, newly_discovered};
+use crate::projection::{Dirty, Projection};
+use crate::report::Report;
+use crate::snapshot::SnapshotFolder;
+use crate::{start, surroundings};
+
+/// How long stopping may take.
+const STOP_DEADLINE: Duration = Duration::from_secs(25);
+
+/// Runs the platform until it is told to stop.
+///
+/// # Errors
+/// Where something cannot be opened or a part fails for good.
+pub(crate) fn run(loaded: Loaded, demo: bool) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    egiz_service::logging::init(config.log.format, &config.log.level, surroundings::clock(), std::io::stderr)?;
+    for notice in &loaded.notices {
+        tracing::warn!(setting = notice.name, "{}", notice.text);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(platform(config, demo))
+}
+
+async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
+    let (clock, random) = (surroundings::clock(), surroundings::random());
+    let mut metrics = Metrics::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "unknown" });
+    let registry = metrics.registry_mut();
+    let health = Health::new(clock.clone());
+    let (journal_part, twin_part) = (health.part("journal", true), health.part("twin", true));
+    let (registry_part, mqtt_part) = (health.part("registry", true), health.part("mqtt", true));
+
+    let opened = {
+        let (config, clock, metrics) = (config.clone(), clock.clone(), JournalMetrics::register(registry));
+        tokio::task::spawn_blocking(move || start::open(&config, metrics, clock)).await??
+    };
+    let engine = Arc::clone(&opened.state.engine);
+    let retained = Arc::clone(&opened.state.retained);
+    registry.register_collector(Box::new(EngineCollector(Arc::clone(&engine))));
+    twin_part.up();
+
+    let options = StoreOptions { metrics: StoreMetrics::register(registry), ..StoreOptions::new(random.clone()) };
+    let store = Store::open(&config.data.dir.join("registry.sqlite"), options).await?;
+    let author = Author::new("openegiz", clock());
+    store.seed_templates(&start::templates(config.templates.file.as_deref())?, &author).await?;
+    registry_part.up();
+
+    let server_metrics = ServerMetrics::register(registry);
+    let hub = egiz_server::live::Hub::new(Arc::clone(&engine), hub_settings(config), registry);
+    let pipeline_metrics = PipelineMetrics::register(registry);
+    let (heard, dirty) = (Arc::new(Notify::new()), Dirty::default());
+    let changes = {
+        let hub = hub.clone();
+        Box::new(move |batch| hub.publish(batch))
+    };
+    let observer = {
+        let (heard, dirty) = (Arc::clone(&heard), dirty.clone());
+        Box::new(move |changes: &[egiz_twin::Change]| {
+            dirty.note(changes);
+            if newly_discovered(changes).next().is_some() {
+                heard.notify_one();
+            }
+        })
+    };
+    let last_snapshot = engine.read().next_offset();
+    let (pipeline, apply_thread) = Pipeline::start(
+        Arc::clone(&opened.journal),
+        opened.state,
+        clock.clone(),
+        pipeline_metrics.clone(),
+        changes,
+        observer,
+    )?;
+    let writes: Arc<dyn WriteGate> = Arc::new(Gate(Arc::clone(&pipeline)));
+    put_templates_in_force(&store, &engine, &*writes, clock()).await?;
+
+    let ingest = Arc::new(Ingest::new(ingest_config(config), IngestMetrics::register(registry)));
+    let intake = MqttIntake { pipeline: Arc::clone(&pipeline), ingest: Arc::clone(&ingest), clock: clock.clone() };
+    let door = Door { store: store.clone(), site: config.site.name.clone(), anonymous: config.mqtt.allow_anonymous };
+    let broker =
+        Broker::new(broker_config(config), Arc::new(intake), Arc::new(door), BrokerMetrics::register(registry));
+    broker.restore_retained(retained.lock().iter().map(|(topic, message)| {
+        Publish::new(topic, message.payload.to_vec().into(), message.qos, true)
+            .with_encoded_properties(&message.properties)
+    }));
+    let supervisor_metrics = SupervisorMetrics::register(registry);
+    let metrics = Arc::new(metrics);
+
+    let ports = Ports {
+        engine: Arc::clone(&engine),
+        writes: Arc::clone(&writes),
+        store: store.clone(),
+        program: Arc::new(Report { health: health.clone(), metrics, ingest }),
+        hub: hub.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        settings: Arc::new(server_settings(config, &store, demo).await?),
+        metrics: server_metrics.clone(),
+    };
+    let supervisor = Supervisor::new(SupervisorOptions {
+        clock: clock.clone(),
+        random,
+        health,
+        metrics: supervisor_metrics,
+        stop_deadline: STOP_DEADLINE,
+    });
+
+    let snapshots = Arc::new(Snapshots {
+        engine: Arc::clone(&engine),
+        retained,
+        journal: Arc::clone(&opened.journal),
+        folder: opened.snapshots,
+        interval: Duration::from_secs(config.twin.snapshot_interval_s),
+        every_records: config.twin.snapshot_every_records,
+        every_bytes: config.journal.max_total_bytes / 4,
+        metrics: pipeline_metrics,
+        last: parking_lot::Mutex::new(last_snapshot),
+    });
+    {
+        let snapshots = Arc::clone(&snapshots);
+        supervisor.spawn(TaskSpec::new("snapshots", Phase::Storage), move |stop| Arc::clone(&snapshots).run(stop));
+    }
+    {
+        let journal = Arc::clone(&opened.journal);
+        supervisor.spawn(TaskSpec::new("journal-watch", Phase::Work), move |stop| {
+            let (journal, part) = (Arc::clone(&journal), journal_part.clone());
+            async move {
+                watch_journal(journal, part, stop).await;
+                anyhow::Ok(())
+            }
+        });
+    }
+    let ticker = Arc::new(Ticker { engine: Arc::clone(&engine), writes: Arc::clone(&writes), clock: clock.clone() });
+    supervisor.spawn(TaskSpec::new("ticker", Phase::Work), move |stop| {
+        let ticker = Arc::clone(&ticker);
+        async move { ticker.run(stop).await }
+    });
+    let projection = Arc::new(Projection { engine: Arc::clone(&engine), store: store.clone(), dirty });
+    supervisor.spawn(TaskSpec::new("registry-projection", Phase::Work), move |stop| {
+        let projection = Arc::clone(&projection);
+        async move { projection.run(stop).await }
+    });
+    if config.ingest.unknown_devices == UnknownDevices::Accept {
+        let acceptor =
+            Arc::new(Acceptor { engine: Arc::clone(&engine), writes, store: store.clone(), clock: clock.clone(), heard });
+        supervisor.spawn(TaskSpec::new("acceptor", Phase::Work), move |stop| {
+            let acceptor = Arc::clone(&acceptor);
+            async move { acceptor.run(stop).await }
+        });
+    }
+
+    listen(config, &supervisor, &broker, ports, server_metrics).await?;
+    mqtt_part.up();
+    if demo {
+        crate::start::demo_plant(config, &supervisor);
+    }
+    announce(config, demo);
+
+    let mut signals = StopSignals::listen()?;
+    let failure = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(?signal, "stopping");
+            None
+        }
+        task = supervisor.critical_failure() => Some(task),
+    };
+    let report = supervisor.stop().await;
+    if !report.not_stopped.is_empty() {
+        tracing::warn!(tasks = ?report.not_stopped, "these did not stop in time and were ended");
+    }
+    let journal = Arc::clone(&opened.journal);
+    tokio::task::spawn_blocking(move || {
+        journal.close();
+        pipeline.stop();
+        if apply_thread.join().is_err() {
+            tracing::error!("the apply thread had panicked");
+        }
+        snapshots.take()
+    })
+    .await??;
+    store.close().await;
+    match failure {
+        None => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        Some(task) => anyhow::bail!("`{task}` failed for good; the log says why"),
+    }
+}
+
+/// Opens the listeners and starts serving on them.
+async fn listen(
+    config: &Config,
+    supervisor: &Supervisor,
+    broker: &Broker,
+    ports: Ports,
+    metrics: ServerMetrics,
+) -> anyhow::Result<()> {
+    let bind = |name: &'static str, address: std::net::SocketAddr| async move {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("{name} = \"{address}\" cannot be used; is another program listening there?"))?;
+        anyhow::Ok(Arc::new(tokio::sync::Mutex::new(Some(listener))))
+    };
+    let mqtt = bind("mqtt.listen", config.mqtt.listen).await?;
+    let broker = broker.clone();
+    supervisor.spawn(TaskSpec::new("mqtt-listener", Phase::Intake).critical(), move |stop| {
+        let (broker, mqtt) = (broker.clone(), Arc::clone(&mqtt));
+        async move {
+            let listener = mqtt.lock().await.take().context("the listener was lost when the task failed")?;
+            broker.serve(listener, stop).await;
+            anyhow::Ok(())
+        }
+    });
+    let options = ServeOptions { connections_max: config.http.max_connections, grace: Duration::from_secs(5) };
+    let mut http = vec![("http-listener", bind("http.listen", config.http.listen).await?, egiz_server::router(ports.clone()))];
+    if let Some(address) = config.http.vision_listen {
+        http.push(("vision-listener", bind("http.vision_listen", address).await?, egiz_server::vision_router(ports)));
+    }
+    for (name, listener, router) in http {
+        let (options, metrics) = (options.clone(), metrics.clone());
+        supervisor.spawn(TaskSpec::new(name, Phase::Intake).critical(), move |stop| {
+            let (listener, router) = (Arc::clone(&listener), router.clone());
+            let (options, metrics) = (options.clone(), metrics.clone());
+            async move {
+                let listener = listener.lock().await.take().context("the listener was lost when the task failed")?;
+                egiz_server::serve(listener, router, options, metrics, stop).await;
+                anyhow::Ok(())
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Tells the person at the terminal where to go.
+#[expect(clippy::print_stdout, reason = "the address is what people wait for")]
+fn announce(config: &Config, demo: bool) {
+    let what = if demo { "the demo factory" } else { "OpenEgiz" };
+    println!("{what} is live at http://{}", config.http.listen);
+    println!("  REST API       http://{}/api/docs", config.http.listen);
+    println!("  MQTT           mqtt://{}", config.mqtt.listen);
+    tracing::info!(http = %config.http.listen, mqtt = %config.mqtt.listen, data = %config.data.dir.display(), "ready");
+}
+
+/// Brings the engine's templates to where the registry's are.
+async fn put_templates_in_force(
+    store: &Store,
+    engine: &Arc<parking_lot::RwLock<egiz_twin::Engine>>,
+    writes: &dyn WriteGate,
+    now: egiz_model::Timestamp,
+) -> anyhow::Result<()> {
+    let mut records = Vec::new();
+    let header = Header { received: now, principal: "openegiz", correlation: "" };
+    for template in all_templates(store).await? {
+        let json = template.to_json().to_string();
+        let in_force = engine.read().template(&template.definition) == Some(&json);
+        if !in_force {
+            let body = Body::Template { definition: &template.definition, json: &json };
+            records.push(Record { header, body }.to_bytes());
+        }
+    }
+    if !records.is_empty() {
+        writes.submit(records).await?;
+    }
+    Ok(())
+}
+
+fn hub_settings(config: &Config) -> egiz_server::live::HubSettings {
+    egiz_server::live::HubSettings {
+        clients_max: config.http.websocket_max_clients,
+        mailbox_events: config.http.websocket_queue_events,
+        subscriptions_per_client_max: config.http.websocket_max_subscriptions,
+        ping_interval: Duration::from_secs(config.http.websocket_ping_interval_s),
+        ring_events: config.twin.resume_events,
+        ..egiz_server::live::HubSettings::default()
+    }
+}
+
+fn ingest_config(config: &Config) -> IngestConfig {
+    IngestConfig {
+        clocks: ClockRules {
+            ahead_max_micros: i64::try_from(config.ingest.max_future_s).unwrap_or(0).saturating_mul(1_000_000),
+        },
+        limits: PayloadLimits {
+            properties_max: config.ingest.max_payload_properties,
+            depth_max: config.ingest.max_payload_depth,
+        },
+        rejected_kept: config.ingest.rejected_kept,
+    }
+}
+
+fn broker_config(config: &Config) -> BrokerConfig {
+    let mqtt = &config.mqtt;
+    BrokerConfig {
+        packet_bytes_max: usize::try_from(mqtt.max_packet_bytes).unwrap_or(usize::MAX),
+        connections_max: mqtt.max_connections,
+        connections_per_address_max: mqtt.max_connections_per_address,
+        connect_timeout: Duration::from_secs(mqtt.connect_timeout_s),
+        keep_alive_max_s: mqtt.keep_alive_max_s,
+        retained_messages_max: mqtt.max_retained_messages,
+        retained_bytes_max: usize::try_from(mqtt.max_retained_bytes).unwrap_or(usize::MAX),
+        ..BrokerConfig::default()
+    }
+}
+
+async fn server_settings(config: &Config, store: &Store, demo: bool) -> anyhow::Result<ServerSettings> {
+    let http = &config.http;
+    let tokens = config.api_token.as_ref().map(|secret| ApiToken {
+        name: "api".to_owned(),
+        sha256: Sha256::digest(secret.expose().as_bytes()).into(),
+        role: Role::Admin,
+    });
+    let rate_limit = (http.rate_limit_per_s > 0)
+        .then_some(RateLimit { per_second: http.rate_limit_per_s, burst: http.rate_limit_burst });
+    Ok(ServerSettings {
+        sites: vec![config.site.name.clone()],
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        body_bytes_max: usize::try_from(http.max_body_bytes).unwrap_or(usize::MAX),
+        json_depth_max: http.max_json_depth,
+        request_timeout_ms: http.request_timeout_s * 1000,
+        concurrent_requests_max: http.max_concurrent_requests,
+        connections_max: http.max_connections,
+        rate_limit,
+        rate_limit_loopback: !http.rate_limit_exempt_loopback,
+        tokens: tokens.into_iter().collect(),
+        allowed_origins: http.allowed_origins.clone(),
+        allowed_hosts: http.allowed_hosts.clone(),
+        cursor_key: store.installation_key("cursor").await?,
+        layout: start::layout(config.layout.file.as_deref(), demo)?.map(Into::into),
+        ..ServerSettings::default()
+    })
+}
