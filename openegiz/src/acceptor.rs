@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use egiz_model::record::{Body, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_model::ThingId;
+use egiz_model::record::{Body, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_server::{Clock, WriteGate};
 use egiz_store::{PageRequest, Store, Template};
 use egiz_twin::{Engine, Outcome, WriteOutcome};
@@ -40,8 +40,13 @@ impl Acceptor {
         loop {
             let mut all_accepted = true;
             loop {
-                let waiting: Vec<String> =
-                    self.engine.read().discovered().take(BATCH_DEVICES).map(|(id, _)| id.to_owned()).collect();
+                let waiting: Vec<String> = self
+                    .engine
+                    .read()
+                    .discovered()
+                    .take(BATCH_DEVICES)
+                    .map(|(id, _)| id.to_owned())
+                    .collect();
                 if waiting.is_empty() {
                     break;
                 }
@@ -73,7 +78,9 @@ impl Acceptor {
         for device in devices {
             let name = ThingId::new(device).map_or_else(|_| device.clone(), |id| id.name().to_owned());
             let content = match egiz_store::best_match(&templates, &name) {
-                Some(template) => json!({"definition": template.definition, "attributes": template.attributes}),
+                Some(template) => {
+                    json!({"definition": template.definition, "attributes": template.attributes})
+                }
                 None => json!({}),
             };
             let write = ThingWrite {

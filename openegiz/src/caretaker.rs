@@ -72,7 +72,9 @@ impl Snapshots {
             let status = self.journal.status();
             let records = status.next.saturating_sub(*self.last.lock());
             let bytes = status.disk_bytes.saturating_sub(bytes_then);
-            let due = taken.elapsed() >= self.interval || records >= self.every_records || bytes >= self.every_bytes;
+            let due = taken.elapsed() >= self.interval
+                || records >= self.every_records
+                || bytes >= self.every_bytes;
             if records > 0 && (due || stopping) {
                 let own = Arc::clone(&self);
                 tokio::task::spawn_blocking(move || own.take()).await??;

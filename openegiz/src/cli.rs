@@ -80,9 +80,9 @@ pub(crate) fn run() -> ExitCode {
             load(&options).map(|loaded| print(&loaded.check_report()))
         }
         Command::Simulate(options) => crate::start::simulate(&options),
-        Command::Openapi => {
-            serde_json::to_string_pretty(&egiz_server::document()).context("the document cannot be written").map(|text| print(&text))
-        }
+        Command::Openapi => serde_json::to_string_pretty(&egiz_server::document())
+            .context("the document cannot be written")
+            .map(|text| print(&text)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

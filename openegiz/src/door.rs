@@ -62,7 +62,10 @@ impl Gatekeeper for Door {
             }
             return Err(Denied::BadCredentials);
         };
-        let password = login.password.and_then(|password| std::str::from_utf8(password).ok()).ok_or(Denied::BadCredentials)?;
+        let password = login
+            .password
+            .and_then(|password| std::str::from_utf8(password).ok())
+            .ok_or(Denied::BadCredentials)?;
         let unavailable = |error| {
             tracing::error!(%error, "a login could not be checked");
             Denied::Busy

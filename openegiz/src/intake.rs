@@ -57,7 +57,9 @@ impl Intake for MqttIntake {
         }
         let on_durable = move |result: &Result<(), AppendError>| match result {
             Ok(()) => receipt.committed(),
-            Err(AppendError::NoSpace(_) | AppendError::LimitReached { .. }) => receipt.refused(Refusal::NoSpace),
+            Err(AppendError::NoSpace(_) | AppendError::LimitReached { .. }) => {
+                receipt.refused(Refusal::NoSpace)
+            }
             Err(_) => receipt.refused(Refusal::Internal),
         };
         self.pipeline.submit(batch, *permit, Box::new(on_durable));

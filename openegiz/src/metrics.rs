@@ -32,9 +32,21 @@ impl PipelineMetrics {
             apply_seconds: Histogram::new(exponential_buckets(0.000_01, 2.0, 16)),
             snapshot_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 12)),
         };
-        registry.register("egiz_pipeline_applied_records", "Records applied to the engine", metrics.records.clone());
-        registry.register("egiz_pipeline_unreadable_records", "Records that could not be read", metrics.unreadable.clone());
-        registry.register("egiz_pipeline_apply_seconds", "One hold of the engine's write lock", metrics.apply_seconds.clone());
+        registry.register(
+            "egiz_pipeline_applied_records",
+            "Records applied to the engine",
+            metrics.records.clone(),
+        );
+        registry.register(
+            "egiz_pipeline_unreadable_records",
+            "Records that could not be read",
+            metrics.unreadable.clone(),
+        );
+        registry.register(
+            "egiz_pipeline_apply_seconds",
+            "One hold of the engine's write lock",
+            metrics.apply_seconds.clone(),
+        );
         registry.register("egiz_pipeline_snapshot_seconds", "One snapshot", metrics.snapshot_seconds.clone());
         metrics
     }
@@ -51,8 +63,16 @@ impl Collector for EngineCollector {
             let engine = self.0.read();
             let gauges = [
                 ("egiz_twin_things", "Things", engine.len()),
-                ("egiz_twin_discovered_devices", "Devices heard that are no Things yet", engine.discovered_len()),
-                ("egiz_twin_names", "Distinct names of features, properties and attributes", engine.names_len()),
+                (
+                    "egiz_twin_discovered_devices",
+                    "Devices heard that are no Things yet",
+                    engine.discovered_len(),
+                ),
+                (
+                    "egiz_twin_names",
+                    "Distinct names of features, properties and attributes",
+                    engine.names_len(),
+                ),
             ];
             (engine.counters().named(), gauges)
         };
@@ -63,7 +83,12 @@ impl Collector for EngineCollector {
         for (name, value) in counters {
             let counter = ConstCounter::new(value);
             let name = format!("egiz_twin_{name}");
-            counter.encode(encoder.encode_descriptor(&name, "Counted by the twin engine", None, counter.metric_type())?)?;
+            counter.encode(encoder.encode_descriptor(
+                &name,
+                "Counted by the twin engine",
+                None,
+                counter.metric_type(),
+            )?)?;
         }
         Ok(())
     }

@@ -185,12 +185,18 @@ impl Applier {
             for (committed, durable, answer) in pending.drain(..) {
                 let mut outcomes = answer.as_ref().map(|_| Vec::with_capacity(committed.batch.len()));
                 for (offset, bytes) in (committed.first..).zip(committed.batch.iter()) {
-                    let outcome =
-                        apply_record(&mut engine, &self.state.retained, offset, bytes, &mut changes).unwrap_or_else(|error| {
-                            self.metrics.unreadable.inc();
-                            tracing::error!(offset, %error, "a record of this program's own cannot be read");
-                            Outcome::Ignored
-                        });
+                    let outcome = apply_record(
+                        &mut engine,
+                        &self.state.retained,
+                        offset,
+                        bytes,
+                        &mut changes,
+                    )
+                    .unwrap_or_else(|error| {
+                        self.metrics.unreadable.inc();
+                        tracing::error!(offset, %error, "a record of this program's own cannot be read");
+                        Outcome::Ignored
+                    });
                     if let Some(outcomes) = &mut outcomes {
                         outcomes.push(Applied { offset, durable, outcome });
                     }

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use egiz_model::record::DecodeError;
 use egiz_model::record::Message;
 use egiz_model::record::format::{ItemReader, ItemWriter};
-use egiz_model::record::DecodeError;
 
 /// A retained message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -74,7 +74,10 @@ impl SnapshotFolder {
     pub(crate) fn newest(&self) -> io::Result<(Option<Snapshot>, Vec<String>)> {
         let mut damaged = Vec::new();
         for (_, path) in self.newest_first()? {
-            match fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| decode(&bytes).map_err(str::to_owned)) {
+            match fs::read(&path)
+                .map_err(|error| error.to_string())
+                .and_then(|bytes| decode(&bytes).map_err(str::to_owned))
+            {
                 Ok(snapshot) => return Ok((Some(snapshot), damaged)),
                 Err(reason) => damaged.push(format!("{}: {reason}", path.display())),
             }

@@ -32,13 +32,17 @@ pub(crate) fn open(
     clock: egiz_server::Clock,
 ) -> anyhow::Result<Opened> {
     let folder = &config.data.dir;
-    std::fs::create_dir_all(folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
     let journal_clock = Arc::new(move || clock().as_micros());
     let (journal, recovery) =
         FileJournal::open(&folder.join("journal"), journal_config(&config.journal), metrics, journal_clock)
             .with_context(|| format!("the data folder {} cannot be opened", folder.display()))?;
     if let Some(torn) = &recovery.torn_tail {
-        tracing::warn!(?torn, "the journal's end was being written when the program stopped; nothing in it had been acknowledged, and it was cut off");
+        tracing::warn!(
+            ?torn,
+            "the journal's end was being written when the program stopped; nothing in it had been acknowledged, and it was cut off"
+        );
     }
     let snapshots = SnapshotFolder::open(folder.join("snapshots"))?;
     let journal: Arc<dyn Journal> = Arc::new(journal);
@@ -72,7 +76,11 @@ pub(crate) fn limits(config: &config::Config) -> Limits {
     }
 }
 
-fn replay(journal: &dyn Journal, snapshots: &SnapshotFolder, config: &config::Config) -> anyhow::Result<State> {
+fn replay(
+    journal: &dyn Journal,
+    snapshots: &SnapshotFolder,
+    config: &config::Config,
+) -> anyhow::Result<State> {
     let begun = Instant::now();
     let limits = limits(config);
     let mut retained = Retained::new(
@@ -81,7 +89,10 @@ fn replay(journal: &dyn Journal, snapshots: &SnapshotFolder, config: &config::Co
     );
     let (newest, damaged) = snapshots.newest().context("the snapshots cannot be read")?;
     for damage in damaged {
-        tracing::warn!(damage, "a snapshot is damaged; an older one and more of the journal give the same state");
+        tracing::warn!(
+            damage,
+            "a snapshot is damaged; an older one and more of the journal give the same state"
+        );
     }
     let mut engine = match newest {
         None => Engine::new(limits),
@@ -101,9 +112,9 @@ fn replay(journal: &dyn Journal, snapshots: &SnapshotFolder, config: &config::Co
         "the snapshot reaches to record {from}, yet the journal ends at {}: they do not belong together; restore both from one backup",
         status.next
     );
-    let mut cursor = journal
-        .read(from)
-        .with_context(|| format!("the records from {from} on, which the newest snapshot lacks, cannot be read"))?;
+    let mut cursor = journal.read(from).with_context(|| {
+        format!("the records from {from} on, which the newest snapshot lacks, cannot be read")
+    })?;
     loop {
         let more = cursor.next_group(|offset, bytes| {
             changes.clear();
@@ -138,8 +149,9 @@ pub(crate) fn templates(file: Option<&Path>) -> anyhow::Result<Vec<egiz_store::T
         Some(file) => std::fs::read_to_string(file)
             .with_context(|| format!("templates.file {} cannot be read", file.display()))?,
     };
-    egiz_store::parse_templates(&text)
-        .with_context(|| file.map_or("the program's own templates".to_owned(), |file| file.display().to_string()))
+    egiz_store::parse_templates(&text).with_context(|| {
+        file.map_or("the program's own templates".to_owned(), |file| file.display().to_string())
+    })
 }
 
 /// The layout of a file, or in a demo that of the simulated factory.

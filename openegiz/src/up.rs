@@ -43,7 +43,12 @@ const STOP_DEADLINE: Duration = Duration::from_secs(25);
 /// Where something cannot be opened or a part fails for good.
 pub(crate) fn run(loaded: Loaded, demo: bool) -> anyhow::Result<()> {
     let config = &loaded.config;
-    egiz_service::logging::init(config.log.format, &config.log.level, surroundings::clock(), std::io::stderr)?;
+    egiz_service::logging::init(
+        config.log.format,
+        &config.log.level,
+        surroundings::clock(),
+        std::io::stderr,
+    )?;
     for notice in &loaded.notices {
         tracing::warn!(setting = notice.name, "{}", notice.text);
     }
@@ -68,7 +73,8 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     registry.register_collector(Box::new(EngineCollector(Arc::clone(&engine))));
     twin_part.up();
 
-    let options = StoreOptions { metrics: StoreMetrics::register(registry), ..StoreOptions::new(random.clone()) };
+    let options =
+        StoreOptions { metrics: StoreMetrics::register(registry), ..StoreOptions::new(random.clone()) };
     let store = Store::open(&config.data.dir.join("registry.sqlite"), options).await?;
     let author = Author::new("openegiz", clock());
     store.seed_templates(&start::templates(config.templates.file.as_deref())?, &author).await?;
@@ -104,10 +110,16 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     put_templates_in_force(&store, &engine, &*writes, clock()).await?;
 
     let ingest = Arc::new(Ingest::new(ingest_config(config), IngestMetrics::register(registry)));
-    let intake = MqttIntake { pipeline: Arc::clone(&pipeline), ingest: Arc::clone(&ingest), clock: clock.clone() };
-    let door = Door { store: store.clone(), site: config.site.name.clone(), anonymous: config.mqtt.allow_anonymous };
-    let broker =
-        Broker::new(broker_config(config), Arc::new(intake), Arc::new(door), BrokerMetrics::register(registry));
+    let intake =
+        MqttIntake { pipeline: Arc::clone(&pipeline), ingest: Arc::clone(&ingest), clock: clock.clone() };
+    let door =
+        Door { store: store.clone(), site: config.site.name.clone(), anonymous: config.mqtt.allow_anonymous };
+    let broker = Broker::new(
+        broker_config(config),
+        Arc::new(intake),
+        Arc::new(door),
+        BrokerMetrics::register(registry),
+    );
     broker.restore_retained(retained.lock().iter().map(|(topic, message)| {
         Publish::new(topic, message.payload.to_vec().into(), message.qos, true)
             .with_encoded_properties(&message.properties)
@@ -147,7 +159,8 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     });
     {
         let snapshots = Arc::clone(&snapshots);
-        supervisor.spawn(TaskSpec::new("snapshots", Phase::Storage), move |stop| Arc::clone(&snapshots).run(stop));
+        supervisor
+            .spawn(TaskSpec::new("snapshots", Phase::Storage), move |stop| Arc::clone(&snapshots).run(stop));
     }
     {
         let journal = Arc::clone(&opened.journal);
@@ -159,7 +172,8 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
             }
         });
     }
-    let ticker = Arc::new(Ticker { engine: Arc::clone(&engine), writes: Arc::clone(&writes), clock: clock.clone() });
+    let ticker =
+        Arc::new(Ticker { engine: Arc::clone(&engine), writes: Arc::clone(&writes), clock: clock.clone() });
     supervisor.spawn(TaskSpec::new("ticker", Phase::Work), move |stop| {
         let ticker = Arc::clone(&ticker);
         async move { ticker.run(stop).await }
@@ -170,8 +184,13 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
         async move { projection.run(stop).await }
     });
     if config.ingest.unknown_devices == UnknownDevices::Accept {
-        let acceptor =
-            Arc::new(Acceptor { engine: Arc::clone(&engine), writes, store: store.clone(), clock: clock.clone(), heard });
+        let acceptor = Arc::new(Acceptor {
+            engine: Arc::clone(&engine),
+            writes,
+            store: store.clone(),
+            clock: clock.clone(),
+            heard,
+        });
         supervisor.spawn(TaskSpec::new("acceptor", Phase::Work), move |stop| {
             let acceptor = Arc::clone(&acceptor);
             async move { acceptor.run(stop).await }
@@ -226,9 +245,9 @@ async fn listen(
     metrics: ServerMetrics,
 ) -> anyhow::Result<()> {
     let bind = |name: &'static str, address: std::net::SocketAddr| async move {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("{name} = \"{address}\" cannot be used; is another program listening there?"))?;
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("{name} = \"{address}\" cannot be used; is another program listening there?")
+        })?;
         anyhow::Ok(Arc::new(tokio::sync::Mutex::new(Some(listener))))
     };
     let mqtt = bind("mqtt.listen", config.mqtt.listen).await?;
@@ -241,10 +260,19 @@ async fn listen(
             anyhow::Ok(())
         }
     });
-    let options = ServeOptions { connections_max: config.http.max_connections, grace: Duration::from_secs(5) };
-    let mut http = vec![("http-listener", bind("http.listen", config.http.listen).await?, egiz_server::router(ports.clone()))];
+    let options =
+        ServeOptions { connections_max: config.http.max_connections, grace: Duration::from_secs(5) };
+    let mut http = vec![(
+        "http-listener",
+        bind("http.listen", config.http.listen).await?,
+        egiz_server::router(ports.clone()),
+    )];
     if let Some(address) = config.http.vision_listen {
-        http.push(("vision-listener", bind("http.vision_listen", address).await?, egiz_server::vision_router(ports)));
+        http.push((
+            "vision-listener",
+            bind("http.vision_listen", address).await?,
+            egiz_server::vision_router(ports),
+        ));
     }
     for (name, listener, router) in http {
         let (options, metrics) = (options.clone(), metrics.clone());
@@ -252,7 +280,8 @@ async fn listen(
             let (listener, router) = (Arc::clone(&listener), router.clone());
             let (options, metrics) = (options.clone(), metrics.clone());
             async move {
-                let listener = listener.lock().await.take().context("the listener was lost when the task failed")?;
+                let listener =
+                    listener.lock().await.take().context("the listener was lost when the task failed")?;
                 egiz_server::serve(listener, router, options, metrics, stop).await;
                 anyhow::Ok(())
             }
@@ -308,7 +337,9 @@ fn hub_settings(config: &Config) -> egiz_server::live::HubSettings {
 fn ingest_config(config: &Config) -> IngestConfig {
     IngestConfig {
         clocks: ClockRules {
-            ahead_max_micros: i64::try_from(config.ingest.max_future_s).unwrap_or(0).saturating_mul(1_000_000),
+            ahead_max_micros: i64::try_from(config.ingest.max_future_s)
+                .unwrap_or(0)
+                .saturating_mul(1_000_000),
         },
         limits: PayloadLimits {
             properties_max: config.ingest.max_payload_properties,
