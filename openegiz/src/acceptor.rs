@@ -83,11 +83,12 @@ impl Acceptor {
                 }
                 None => json!({}),
             };
+            let content = content.to_string();
             let write = ThingWrite {
                 thing: device,
                 operation: WriteOperation::Accept,
                 path: "",
-                content: content.to_string().as_bytes(),
+                content: content.as_bytes(),
                 preconditions: Preconditions::default(),
             };
             records.push(Record { header, body: Body::ThingWrite(write) }.to_bytes());

@@ -69,5 +69,5 @@ impl Intake for MqttIntake {
 /// The correlation id that came along, if it has the right form.
 fn correlation(publish: &Publish) -> &str {
     let text = publish.correlation();
-    if egiz_service::correlation::CorrelationId::parse(text).is_ok() { text } else { "" }
+    if egiz_service::correlation::CorrelationId::parse(text).is_some() { text } else { "" }
 }

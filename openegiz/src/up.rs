@@ -31,7 +31,6 @@ use crate::metrics::{EngineCollector, PipelineMetrics};
 use crate::pipeline::{Pipeline, newly_discovered};
 use crate::projection::{Dirty, Projection};
 use crate::report::Report;
-use crate::snapshot::SnapshotFolder;
 use crate::{start, surroundings};
 
 /// How long stopping may take.
@@ -212,6 +211,7 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
         }
         task = supervisor.critical_failure() => Some(task),
     };
+    hub.shut_down();
     let report = supervisor.stop().await;
     if !report.not_stopped.is_empty() {
         tracing::warn!(tasks = ?report.not_stopped, "these did not stop in time and were ended");

@@ -77,7 +77,11 @@ fn read(criterion: &mut Criterion) {
         writes: Arc::new(Nothing),
         store,
         program: Arc::new(Nothing),
-        hub: egiz_server::live::Hub,
+        hub: egiz_server::live::Hub::new(
+            engine.clone(),
+            egiz_server::live::HubSettings::default(),
+            &mut Registry::default(),
+        ),
         clock: Arc::new(|| Timestamp::from_seconds(1)),
         random,
         settings: Arc::new(ServerSettings::default()),

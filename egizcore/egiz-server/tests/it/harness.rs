@@ -176,7 +176,11 @@ impl Server {
             writes: gate.clone(),
             store: store.clone(),
             program: program.clone(),
-            hub: egiz_server::live::Hub,
+            hub: egiz_server::live::Hub::new(
+                engine.clone(),
+                egiz_server::live::HubSettings::default(),
+                &mut Registry::default(),
+            ),
             clock,
             random: random(),
             settings: Arc::new(settings),

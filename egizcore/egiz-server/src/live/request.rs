@@ -1,0 +1,261 @@
+//! What clients ask for, as text frames: read strictly, answered with the id they came with.
+
+use egiz_api::{Code, Problem};
+use egiz_model::{Offset, ThingId};
+use egiz_twin::Filter;
+use egiz_twin::interest::Target;
+use serde_json::{Map, Value};
+
+use super::mailbox::Mode;
+use crate::error::ApiError;
+use crate::target;
+
+/// How a subscription is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Events,
+    Columns,
+    BinaryColumns,
+}
+
+/// A subscription as asked for.
+#[derive(Debug)]
+pub(crate) struct Subscribe {
+    pub(crate) target: Target,
+    pub(crate) format: Format,
+    pub(crate) mode: Mode,
+    pub(crate) features: Option<Vec<String>>,
+    pub(crate) from: Option<Offset>,
+    pub(crate) snapshot: bool,
+    pub(crate) tick_ms: u64,
+}
+
+/// A change to a Thing as asked for.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) thing: String,
+    pub(crate) operation: egiz_model::record::WriteOperation,
+    pub(crate) path: String,
+    pub(crate) value: Value,
+    pub(crate) if_match: String,
+    pub(crate) if_none_match: String,
+    pub(crate) condition: String,
+    pub(crate) correlation: Option<String>,
+}
+
+/// A command.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Subscribe(Box<Subscribe>),
+    Unsubscribe(u32),
+    Ping,
+    Write(Box<Write>),
+}
+
+/// Reads a frame: the id it came with, and the command or what is wrong with it.
+pub(crate) fn read(text: &str, sites: &[String]) -> (Option<Value>, Result<Command, ApiError>) {
+    let members = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(members)) => members,
+        Ok(_) => return (None, Err(ApiError::new(Code::MalformedRequest, "a command is a JSON object"))),
+        Err(error) => return (None, Err(ApiError::new(Code::MalformedJson, error.to_string()))),
+    };
+    let id = members.get("id").filter(|id| id.is_string() || id.is_number()).cloned();
+    (id, command(&members, sites))
+}
+
+fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, ApiError> {
+    use egiz_model::record::WriteOperation;
+    let action = text(members, "action")?.ok_or_else(|| {
+        refused("action", "it is missing; allowed are subscribe, unsubscribe, ping, put, merge and delete")
+    })?;
+    let known: &[&str] = match action {
+        "subscribe" => {
+            &["thingId", "thingIds", "filter", "format", "mode", "fields", "from", "snapshot", "tickMs"]
+        }
+        "unsubscribe" => &["subscription"],
+        "ping" => &[],
+        "put" | "merge" | "delete" => {
+            &["thingId", "path", "value", "ifMatch", "ifNoneMatch", "condition", "correlationId"]
+        }
+        other => {
+            return Err(refused(
+                "action",
+                &format!(
+                    "`{other}` is not known; allowed are subscribe, unsubscribe, ping, put, merge and delete"
+                ),
+            ));
+        }
+    };
+    let stranger =
+        members.keys().find(|name| !known.contains(&name.as_str()) && *name != "id" && *name != "action");
+    if let Some(stranger) = stranger {
+        return Err(refused(
+            stranger,
+            &format!("it is not a member of `{action}`; allowed are id, action, {}", known.join(", ")),
+        ));
+    }
+    Ok(match action {
+        "subscribe" => Command::Subscribe(Box::new(subscribe(members, sites)?)),
+        "unsubscribe" => {
+            let number =
+                number(members, "subscription")?.ok_or_else(|| refused("subscription", "it is missing"))?;
+            Command::Unsubscribe(
+                u32::try_from(number)
+                    .map_err(|_| refused("subscription", "it is no subscription's number"))?,
+            )
+        }
+        "ping" => Command::Ping,
+        _ => Command::Write(Box::new(Write {
+            thing: target::thing_id(
+                text(members, "thingId")?.ok_or_else(|| refused("thingId", "it is missing"))?,
+                sites,
+            )?,
+            operation: match action {
+                "put" => WriteOperation::Put,
+                "merge" => WriteOperation::Merge,
+                _ => WriteOperation::Delete,
+            },
+            path: text(members, "path")?.unwrap_or_default().to_owned(),
+            value: members.get("value").cloned().unwrap_or_default(),
+            if_match: text(members, "ifMatch")?.unwrap_or_default().to_owned(),
+            if_none_match: text(members, "ifNoneMatch")?.unwrap_or_default().to_owned(),
+            condition: text(members, "condition")?.unwrap_or_default().to_owned(),
+            correlation: text(members, "correlationId")?.map(str::to_owned),
+        })),
+    })
+}
+
+fn subscribe(members: &Map<String, Value>, sites: &[String]) -> Result<Subscribe, ApiError> {
+    let format = match text(members, "format")?.unwrap_or("events") {
+        "events" => Format::Events,
+        "columns" => Format::Columns,
+        "columns-binary" => Format::BinaryColumns,
+        other => {
+            return Err(refused(
+                "format",
+                &format!("`{other}` is not known; allowed are events, columns and columns-binary"),
+            ));
+        }
+    };
+    let mode = match (text(members, "mode")?.unwrap_or("conflate"), format) {
+        ("conflate", Format::Events) => Mode::Conflate,
+        ("conflate", _) => Mode::Newest,
+        ("lossless", Format::Events) => Mode::Lossless,
+        ("lossless", _) => {
+            return Err(refused("mode", "columns show the newest values only; lossless goes with events"));
+        }
+        (other, _) => {
+            return Err(refused(
+                "mode",
+                &format!("`{other}` is not known; allowed are conflate and lossless"),
+            ));
+        }
+    };
+    let snapshot = match members.get("snapshot") {
+        None => true,
+        Some(Value::Bool(wanted)) => *wanted,
+        Some(_) => return Err(refused("snapshot", "it is no truth value")),
+    };
+    let tick_ms = number(members, "tickMs")?.unwrap_or(100);
+    if !(50..=5000).contains(&tick_ms) {
+        return Err(refused("tickMs", &format!("{tick_ms} is out of range; allowed are 50 to 5000")));
+    }
+    Ok(Subscribe {
+        target: target_of(members, sites)?,
+        format,
+        mode,
+        features: features(text(members, "fields")?),
+        from: number(members, "from")?,
+        snapshot,
+        tick_ms,
+    })
+}
+
+fn target_of(members: &Map<String, Value>, sites: &[String]) -> Result<Target, ApiError> {
+    let one = |name: &Value| -> Result<ThingId, ApiError> {
+        let name = name.as_str().ok_or_else(|| refused("thingId", "it is no text"))?;
+        let id = target::thing_id(name, sites)?;
+        ThingId::new(&id).map_err(|error| ApiError::new(Code::InvalidThingId, error.to_string()))
+    };
+    match (members.get("thingId"), members.get("thingIds"), members.get("filter")) {
+        (None, None, None) => Ok(Target::All),
+        (Some(thing), None, None) => Ok(Target::Things(vec![one(thing)?])),
+        (None, Some(Value::Array(things)), None) if (1..=1000).contains(&things.len()) => {
+            Ok(Target::Things(things.iter().map(one).collect::<Result<_, _>>()?))
+        }
+        (None, Some(_), None) => Err(refused("thingIds", "it is no array of 1 to 1000 ids")),
+        (None, None, Some(filter)) => {
+            let filter = match filter {
+                Value::String(text) => Filter::parse(text),
+                simple => Filter::from_simple(simple),
+            };
+            Ok(Target::Filter(filter.map_err(|error| ApiError::from(&error))?))
+        }
+        _ => Err(refused("filter", "at most one of thingId, thingIds and filter is allowed")),
+    }
+}
+
+/// `thermal,electrical` as names; `None` for all.
+pub(crate) fn features(fields: Option<&str>) -> Option<Vec<String>> {
+    let names: Vec<String> =
+        fields?.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    (!names.is_empty()).then_some(names)
+}
+
+fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<Option<&'m str>, ApiError> {
+    match members.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(refused(name, "it is no text")),
+    }
+}
+
+fn number(members: &Map<String, Value>, name: &str) -> Result<Option<u64>, ApiError> {
+    match members.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or_else(|| refused(name, "it is no whole number from 0")),
+    }
+}
+
+fn refused(member: &str, reason: &str) -> ApiError {
+    Problem::new(Code::MalformedRequest, format!("`{member}`: {reason}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let (_, command) = read(text, &["factory".to_owned()]);
+        let shown = match command {
+            Ok(command) => format!("{command:?}"),
+            Err(error) => format!("{}: {}", error.0.code, error.0.detail),
+        };
+        assert!(shown.contains(expected), "{text}: {shown}");
+    }
+
+    #[test]
+    fn the_product_documents_messages_are_understood() {
+        check(r#"{"action":"subscribe","thingId":"factory:oven-001"}"#, "Things([\"factory:oven-001\"])");
+        check(r#"{"action":"subscribe","thingId":"oven-001"}"#, "Things([\"factory:oven-001\"])");
+        check(r#"{"action":"subscribe","filter":{"type":"oven"}}"#, "Filter(");
+        check(r#"{"action":"subscribe"}"#, "All");
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_member_and_what_is_allowed() {
+        check("{", "malformed-json");
+        check("5", "a command is a JSON object");
+        check("{}", "`action`: it is missing; allowed are subscribe");
+        check(r#"{"action":"fly"}"#, "`fly` is not known");
+        check(r#"{"action":"subscribe","thingID":"x"}"#, "`thingID`: it is not a member of `subscribe`");
+        check(r#"{"action":"subscribe","format":"xml"}"#, "allowed are events, columns");
+        check(r#"{"action":"subscribe","tickMs":7}"#, "50 to 5000");
+        check(r#"{"action":"subscribe","filter":"eq("}"#, "malformed-filter");
+        check(r#"{"action":"subscribe","thingId":"a b"}"#, "invalid-thing-id");
+        check(r#"{"action":"subscribe","thingId":"a","filter":{}}"#, "at most one");
+        check(r#"{"action":"subscribe","format":"columns","mode":"lossless"}"#, "lossless goes with events");
+        check(r#"{"action":"unsubscribe"}"#, "`subscription`: it is missing");
+        check(r#"{"action":"put"}"#, "`thingId`: it is missing");
+    }
+}
