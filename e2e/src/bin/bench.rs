@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn quiet() -> ProgramOptions {
-    ProgramOptions::default().with("log.level = \"warn\"").with("twin.stale_after_s = 0")
+    ProgramOptions::default().with("log.level = \"warn\"").with("twin.stale_after_s = 604800")
 }
 
 fn ingest_load(port: u16, seconds: u64) -> Load {
@@ -259,7 +259,7 @@ fn fan_out(runtime: &tokio::runtime::Handle) -> anyhow::Result<Vec<Row>> {
     const CLIENTS: usize = 1000;
     const DEVICES: usize = 1000;
     runtime.block_on(async {
-        let program = Program::start(quiet().with("http.websocket_clients_max = 2000")).await?;
+        let program = Program::start(quiet().with("http.websocket_max_clients = 2000")).await?;
         let warm_up = Load {
             publishers: 50,
             devices_per_publisher: DEVICES / 50,

@@ -39,7 +39,7 @@ async fn device(port: u16, name: String, first: u64, ledger: Ledger) -> anyhow::
                 mqtt::take_acknowledgements(&mut buffer, |_| {
                     // Acknowledgements come in packet order, so counting them says which number they are for.
                     copies += 1;
-                    let expected = if next % 10 == 0 { 2 } else { 1 };
+                    let expected = if next.is_multiple_of(10) { 2 } else { 1 };
                     if copies == expected {
                         note(&ledger, &name, next);
                         next += 1;
@@ -56,7 +56,7 @@ async fn device(port: u16, name: String, first: u64, ledger: Ledger) -> anyhow::
         let payload =
             json!({"device_id": name, "timestamp": 1_706_352_600 + number, "counter": {"number": number}})
                 .to_string();
-        for _ in 0..if number % 10 == 0 { 2 } else { 1 } {
+        for _ in 0..if number.is_multiple_of(10) { 2 } else { 1 } {
             packet_id = packet_id % 65_535 + 1;
             mqtt::push_publish(&mut out, &topic, packet_id, payload.as_bytes());
         }
@@ -163,7 +163,7 @@ async fn a_message_sent_twice_makes_one_revision() -> anyhow::Result<()> {
     let (mut reader, mut writer) = mqtt::connect(program.mqtt_port, "twice").await?;
     let mut out = Vec::new();
     for packet_id in 1..=20_u16 {
-        let number = (packet_id + 1) / 2;
+        let number = packet_id.div_ceil(2);
         let payload = json!({"timestamp": 1_706_352_600 + i64::from(number), "counter": {"number": number}})
             .to_string();
         mqtt::push_publish(&mut out, "sensors/factory/twice/telemetry", packet_id, payload.as_bytes());

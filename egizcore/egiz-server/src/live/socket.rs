@@ -432,8 +432,10 @@ impl Client {
                     }
                 }
                 Some(Taken::Newest { things, changes }) => self.send_newest(number, &things, changes).await?,
-                Some(Taken::Resync { .. }) => {
-                    self.resync(number, "more changed than is kept track of for a slow client").await?;
+                Some(Taken::Resync { changes }) => {
+                    let reason =
+                        format!("{changes} changes are more than is kept track of for a slow client");
+                    self.resync(number, &reason).await?;
                 }
             }
         }

@@ -143,8 +143,10 @@ impl Feed {
                         self.push(if thing.is_some() { "ThingEntered" } else { "ThingLeft" }, offset, body);
                     }
                 }
-                Some(Taken::Resync { .. }) => {
-                    self.resync("more changed than is kept track of for a slow client");
+                Some(Taken::Resync { changes }) => {
+                    self.resync(&format!(
+                        "{changes} changes are more than is kept track of for a slow client"
+                    ));
                     self.snapshot();
                 }
                 None => {
