@@ -4,11 +4,13 @@
 //! filter = and(filter,…) | or(filter,…) | not(filter) | comparison
 //! comparison = eq|ne|gt|ge|lt|le(path,value) | in(path,value,…) | like|ilike(path,"pattern") | exists(path) | empty(path)
 //! value = "text" | 'text' | number | true | false | null          pattern: * any characters, ? one character
+//! path = as in [`crate::Path`], in quotes where it holds a comma, a parenthesis, a quote or space at its ends
 //! ```
 //!
 //! A comparison holds when any value at the path satisfies it; a path with `*` and an array have several values. `ne` is
 //! `not(eq)`, so it holds where nothing is at the path. Values of different kinds are never equal and never ordered.
-//! Reading is bounded in length and depth; evaluating allocates nothing.
+//! Reading is bounded in length and depth, patterns in their length; evaluating allocates nothing. What it means in full, with
+//! examples that are tested, stands in `docs/rql.md`.
 
 pub(crate) mod evaluate;
 mod parse;
@@ -62,6 +64,10 @@ impl Filter {
     pub const LENGTH_MAX: usize = 8192;
     /// How deep filters may lie inside each other.
     pub const DEPTH_MAX: usize = 16;
+    /// The longest pattern of `like` and `ilike`, in bytes.
+    pub const PATTERN_MAX: usize = 256;
+    /// How many values the simple form may name.
+    pub const SIMPLE_VALUES_MAX: usize = 1024;
 
     /// Reads RQL.
     ///
@@ -81,17 +87,31 @@ impl Filter {
         let members = json
             .as_object()
             .ok_or_else(|| wrong(format!("{json} is no object such as {{\"type\":\"oven\"}}")))?;
+        let values: usize = members.values().map(|value| value.as_array().map_or(1, Vec::len)).sum();
+        if values > Self::SIMPLE_VALUES_MAX {
+            let allowed = Self::SIMPLE_VALUES_MAX;
+            return Err(wrong(format!("it names {values} values; allowed are {allowed}")));
+        }
         let mut all = Vec::with_capacity(members.len());
         for (name, wanted) in members {
             let plain = !name.contains('/') && Path::parse(name).is_err();
             let path = if plain { format!("attributes/{}", name.replace('~', "~0")) } else { name.clone() };
             let path = Path::parse(&path).map_err(wrong)?;
-            all.push(match wanted {
-                serde_json::Value::Array(values) => Node::In { path, values: values.iter().map(Value::from_json).collect() },
-                serde_json::Value::Object(_) => {
-                    return Err(wrong(format!("`{name}` is compared with an object; allowed are a text, a number, a truth value, null or a list of these")));
+            let scalar = |value: &serde_json::Value| {
+                if value.is_object() || value.is_array() {
+                    let allowed = "a text, a number, a truth value, null or a list of these";
+                    return Err(wrong(format!("`{name}` is compared with {value}; allowed are {allowed}")));
                 }
-                value => Node::Compare { path, operator: Operator::Eq, value: Value::from_json(value) },
+                Ok(Value::from_json(value))
+            };
+            all.push(match wanted {
+                serde_json::Value::Array(values) if values.is_empty() => {
+                    return Err(wrong(format!("the list of `{name}` is empty, so nothing could match")));
+                }
+                serde_json::Value::Array(values) => {
+                    Node::In { path, values: values.iter().map(scalar).collect::<Result<_, _>>()? }
+                }
+                value => Node::Compare { path, operator: Operator::Eq, value: scalar(value)? },
             });
         }
         Ok(Self(match all.len() {
@@ -109,10 +129,19 @@ impl Filter {
     /// The Thing that alone can match, where the filter says `eq(thingId,…)` at the top.
     #[must_use]
     pub fn single_thing(&self) -> Option<&str> {
-        match &self.0 {
-            Node::And(nodes) => nodes.iter().find_map(single),
-            node => single(node),
+        match self.narrowed() {
+            Narrowed::To(ids) if ids.len() == 1 => ids.first().copied(),
+            _ => None,
         }
+    }
+
+    /// What the filter says of the id at the top, for not looking at every Thing.
+    pub(crate) fn narrowed(&self) -> Narrowed<'_> {
+        match &self.0 {
+            Node::And(nodes) => nodes.iter().find_map(narrow),
+            node => narrow(node),
+        }
+        .unwrap_or(Narrowed::Not)
     }
 
     /// Every path that it looks at.
@@ -123,9 +152,29 @@ impl Filter {
     }
 }
 
-fn single(node: &Node) -> Option<&str> {
+/// Which ids a filter allows.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Narrowed<'a> {
+    /// Any.
+    Not,
+    /// Only these.
+    To(Vec<&'a str>),
+    /// Only those that begin so.
+    Prefix(&'a str),
+}
+
+fn narrow(node: &Node) -> Option<Narrowed<'_>> {
     match node {
-        Node::Compare { path: Path::ThingId, operator: Operator::Eq, value: Value::Text(id) } => Some(id),
+        Node::Compare { path: Path::ThingId, operator: Operator::Eq, value: Value::Text(id) } => {
+            Some(Narrowed::To(vec![id]))
+        }
+        Node::In { path: Path::ThingId, values } => {
+            Some(Narrowed::To(values.iter().filter_map(Value::as_str).collect()))
+        }
+        Node::Like { path: Path::ThingId, pattern, ignore_case: false } => {
+            let prefix = pattern.split(['*', '?']).next().filter(|prefix| !prefix.is_empty())?;
+            Some(Narrowed::Prefix(prefix))
+        }
         _ => None,
     }
 }
@@ -162,20 +211,31 @@ impl fmt::Display for Node {
             Self::Or(nodes) => list(formatter, "or", nodes),
             Self::Not(node) => write!(formatter, "not({node})"),
             Self::Compare { path, operator, value } => {
-                write!(formatter, "{}({path},{value})", operator.name())
+                write!(formatter, "{}({},{value})", operator.name(), Written(path))
             }
             Self::In { path, values } => {
-                write!(formatter, "in({path}")?;
+                write!(formatter, "in({}", Written(path))?;
                 values.iter().try_for_each(|value| write!(formatter, ",{value}"))?;
                 formatter.write_str(")")
             }
             Self::Like { path, pattern, ignore_case } => {
                 let name = if *ignore_case { "ilike" } else { "like" };
-                write!(formatter, "{name}({path},{})", Value::text(pattern))
+                write!(formatter, "{name}({},{})", Written(path), Value::text(pattern))
             }
-            Self::Exists(path) => write!(formatter, "exists({path})"),
-            Self::Empty(path) => write!(formatter, "empty({path})"),
+            Self::Exists(path) => write!(formatter, "exists({})", Written(path)),
+            Self::Empty(path) => write!(formatter, "empty({})", Written(path)),
         }
+    }
+}
+
+/// A path as it stands in a filter: in quotes where it would not be read back otherwise.
+struct Written<'a>(&'a Path);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let is_plain = text.trim() == text && !text.contains([',', '(', ')', '"', '\'', '\\']);
+        if is_plain { formatter.write_str(&text) } else { Value::text(&text).fmt(formatter) }
     }
 }
 

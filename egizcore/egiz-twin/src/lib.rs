@@ -19,6 +19,7 @@ pub mod format;
 pub mod interest;
 mod limits;
 mod names;
+mod order;
 mod patch;
 mod path;
 mod precondition;

@@ -1,7 +1,8 @@
 //! Places inside a Thing: JSON pointers (RFC 6901) as writes use them, and the slashed paths of filters and sorting.
 //!
 //! Both name the same tree: `attributes/<name>/…`, `features/<feature>/properties/<property>/…`, `definition`, `thingId`,
-//! and the platform's own `_revision`, `_created`, `_modified`, `_connection`. In a filter, `*` stands for any feature.
+//! `_metadata/<feature>/<property>/…`, and the platform's own `_revision`, `_created`, `_modified`, `_connection`. In a
+//! filter, `*` stands for any feature.
 
 use std::fmt;
 
@@ -61,6 +62,20 @@ pub enum Path {
         /// Whether the desired properties are meant.
         desired: bool,
     },
+    /// `_metadata/thermal/zone/quality`: good, uncertain or bad; `None` is any.
+    Quality {
+        /// The feature.
+        feature: Option<String>,
+        /// The property.
+        property: Option<String>,
+    },
+    /// `_metadata/thermal/zone/reason`: why the quality is not good; `None` is any.
+    Reason {
+        /// The feature.
+        feature: Option<String>,
+        /// The property.
+        property: Option<String>,
+    },
 }
 
 impl Path {
@@ -74,7 +89,7 @@ impl Path {
         let unknown = || {
             format!(
                 "`{text}` is no path; allowed are thingId, definition, attributes/…, features/<feature>, \
-                 features/<feature>/properties/…, features/<feature>/desiredProperties/…, _revision, _created, _modified and _connection"
+                 features/<feature>/properties/…, features/<feature>/desiredProperties/…, _metadata/<feature>/<property>/quality or …/reason, _revision, _created, _modified and _connection"
             )
         };
         if segments.iter().any(String::is_empty) {
@@ -89,6 +104,12 @@ impl Path {
             ("_modified", []) => Self::Modified,
             ("_connection", []) => Self::Connection,
             ("attributes", inner) => Self::Attribute(inner.to_vec()),
+            ("_metadata", [feature, property, member]) if member == "quality" => {
+                Self::Quality { feature: named(feature), property: named(property) }
+            }
+            ("_metadata", [feature, property, member]) if member == "reason" => {
+                Self::Reason { feature: named(feature), property: named(property) }
+            }
             ("features", []) => Self::Feature(None),
             ("features", [feature]) => Self::Feature(named(feature)),
             ("features", [feature, part, inner @ ..])
@@ -105,8 +126,12 @@ impl Path {
     }
 }
 
-fn named(feature: &str) -> Option<String> {
-    (feature != "*").then(|| feature.to_owned())
+fn named(name: &str) -> Option<String> {
+    (name != "*").then(|| name.to_owned())
+}
+
+fn any_or(name: Option<&String>) -> String {
+    name.cloned().unwrap_or_else(|| "*".to_owned())
 }
 
 impl fmt::Display for Path {
@@ -133,9 +158,14 @@ impl fmt::Display for Path {
             }
             Self::Property { feature, inner, desired } => {
                 formatter.write_str("features")?;
-                join(formatter, &[feature.clone().unwrap_or_else(|| "*".to_owned())])?;
+                join(formatter, &[any_or(feature.as_ref())])?;
                 formatter.write_str(if *desired { "/desiredProperties" } else { "/properties" })?;
                 join(formatter, inner)
+            }
+            Self::Quality { feature, property } | Self::Reason { feature, property } => {
+                formatter.write_str("_metadata")?;
+                join(formatter, &[any_or(feature.as_ref()), any_or(property.as_ref())])?;
+                formatter.write_str(if matches!(self, Self::Quality { .. }) { "/quality" } else { "/reason" })
             }
         }
     }
@@ -161,6 +191,8 @@ mod tests {
             "features/*/properties/x",
             "features/a/desiredProperties/b",
             "features/a/properties",
+            "_metadata/thermal/zone/quality",
+            "_metadata/*/*/reason",
         ] {
             assert_eq!(Path::parse(text).map(|path| path.to_string()), Ok(text.to_owned()));
         }

@@ -2,12 +2,14 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use egiz_model::Value;
 
 use crate::engine::Engine;
-use crate::filter::Filter;
-use crate::filter::evaluate::{first_value, numbers};
+use crate::filter::evaluate::{Found, first_found, first_value, numbers};
+use crate::filter::{Filter, Narrowed};
+use crate::order::{compare_values, first_difference};
 use crate::path::Path;
 use crate::view::ThingRef;
 
@@ -36,7 +38,7 @@ pub struct SortKey {
 /// A place in an order, for the next page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Position {
-    /// The values of the sort keys there; `None` where a Thing has none.
+    /// The values of the sort keys there, moments in microseconds; `None` where a Thing has none.
     pub keys: Vec<Option<Value>>,
     /// The Thing's id.
     pub thing: String,
@@ -56,7 +58,7 @@ pub struct Page {
 pub struct AggregateQuery {
     /// Over which Things; `None` is all.
     pub filter: Option<Filter>,
-    /// Things with equal values here make a group.
+    /// Things with equal values here make a group; an array is one value.
     pub group_by: Vec<Path>,
     /// What to compute of each group.
     pub aggregates: Vec<Aggregate>,
@@ -119,54 +121,77 @@ impl Engine {
     /// # Errors
     /// [`QueryError::WrongPosition`].
     pub fn search(&self, query: &Query) -> Result<Page, QueryError> {
-        let wanted = |thing: &ThingRef<'_>| query.filter.as_ref().is_none_or(|filter| filter.matches(*thing));
         if let Some(after) = &query.after
             && after.keys.len() != query.sort.len()
         {
             return Err(QueryError::WrongPosition);
         }
-        let only = query.filter.as_ref().and_then(Filter::single_thing);
+        let enough = query.limit.saturating_add(1);
         if query.sort.is_empty() {
-            let start = query
-                .after
-                .as_ref()
-                .map_or(std::ops::Bound::Unbounded, |after| std::ops::Bound::Excluded(after.thing.as_str()));
-            let in_order =
-                self.order.range::<str, _>((start, std::ops::Bound::Unbounded)).map(|(_, slot)| *slot);
-            let found: Vec<u32> = match only {
-                Some(id) => self
-                    .slot_of(id)
-                    .into_iter()
-                    .filter(|slot| self.is_after(*slot, query))
-                    .filter(|slot| self.thing_at(*slot).is_some_and(|thing| wanted(&thing)))
-                    .collect(),
-                None => in_order
-                    .filter(|slot| self.thing_at(*slot).is_some_and(|thing| wanted(&thing)))
-                    .take(query.limit.saturating_add(1))
-                    .collect(),
-            };
-            return Ok(self.page(found, query.limit, |_| Vec::new()));
+            let after = query.after.as_ref().map(|after| after.thing.as_str());
+            let found = self.matching(query.filter.as_ref(), after).take(enough).map(|thing| thing.slot());
+            return Ok(self.page(found.collect(), query.limit, |_| Vec::new()));
         }
-        let keys_of = |thing: ThingRef<'_>| -> Vec<Option<Value>> {
-            query.sort.iter().map(|key| first_value(&key.path, thing)).collect()
+        let stride = query.sort.len();
+        let mut keys: Vec<Option<Found<'_>>> = Vec::new();
+        let mut found: Vec<Candidate<'_>> = Vec::new();
+        for thing in self.matching(query.filter.as_ref(), None) {
+            found.push(Candidate { first_key: keys.len(), id: thing.id().as_str(), slot: thing.slot() });
+            keys.extend(query.sort.iter().map(|key| first_found(&key.path, thing)));
+        }
+        let order = |a: &Candidate<'_>, b: &Candidate<'_>| {
+            compare(&query.sort, a.place(&keys, stride), b.place(&keys, stride))
         };
-        let mut found: Vec<(Vec<Option<Value>>, ThingRef<'_>)> =
-            self.things().filter(wanted).map(|thing| (keys_of(thing), thing)).collect();
         if let Some(after) = &query.after {
-            found.retain(|(keys, thing)| {
-                compare(&query.sort, keys, thing.id().as_str(), &after.keys, &after.thing)
-                    == Ordering::Greater
-            });
+            let after_keys: Vec<Option<Found<'_>>> =
+                after.keys.iter().map(|key| key.as_ref().map(Found::Value)).collect();
+            let after = (after_keys.as_slice(), after.thing.as_str());
+            found.retain(|found| compare(&query.sort, found.place(&keys, stride), after).is_gt());
         }
-        found.sort_by(|a, b| compare(&query.sort, &a.0, a.1.id().as_str(), &b.0, b.1.id().as_str()));
-        found.truncate(query.limit.saturating_add(1));
-        let slots: Vec<u32> = found.iter().map(|(_, thing)| thing.slot()).collect();
-        Ok(self.page(slots, query.limit, |index| found[index].0.clone()))
+        if found.len() > enough {
+            found.select_nth_unstable_by(enough, order);
+            found.truncate(enough);
+        }
+        found.sort_unstable_by(order);
+        let slots: Vec<u32> = found.iter().map(|found| found.slot).collect();
+        let values = |index: usize| -> Vec<Option<Value>> {
+            found[index]
+                .place(&keys, stride)
+                .0
+                .iter()
+                .map(|key| key.as_ref().map(Found::sort_value))
+                .collect()
+        };
+        Ok(self.page(slots, query.limit, values))
     }
 
-    fn is_after(&self, slot: u32, query: &Query) -> bool {
-        let id = self.thing_at(slot).map(|thing| thing.id().as_str().to_owned());
-        query.after.as_ref().is_none_or(|after| id.is_some_and(|id| id > after.thing))
+    /// The Things that satisfy a filter, by id; only those behind `after`.
+    fn matching<'a>(
+        &'a self,
+        filter: Option<&'a Filter>,
+        after: Option<&'a str>,
+    ) -> Box<dyn Iterator<Item = ThingRef<'a>> + 'a> {
+        let from = |start: Bound<&'a str>| {
+            self.order.range::<str, _>((start, Bound::Unbounded)).filter_map(|(_, slot)| self.thing_at(*slot))
+        };
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let Some(filter) = filter else { return Box::new(from(behind)) };
+        match filter.narrowed() {
+            Narrowed::Not => Box::new(from(behind).filter(|thing| filter.matches(*thing))),
+            Narrowed::To(mut ids) => {
+                ids.retain(|id| after.is_none_or(|after| *id > after));
+                ids.sort_unstable();
+                ids.dedup();
+                let things = ids.into_iter().filter_map(|id| self.thing(id));
+                Box::new(things.filter(|thing| filter.matches(*thing)))
+            }
+            Narrowed::Prefix(prefix) => {
+                let start =
+                    after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
+                let things = from(start).take_while(move |thing| thing.id().as_str().starts_with(prefix));
+                Box::new(things.filter(|thing| filter.matches(*thing)))
+            }
+        }
     }
 
     /// Cuts what was found to the limit; one more than that means that there is a next page.
@@ -184,10 +209,7 @@ impl Engine {
     /// How many Things satisfy a filter.
     #[must_use]
     pub fn count(&self, filter: Option<&Filter>) -> usize {
-        match filter {
-            None => self.len(),
-            Some(filter) => self.things().filter(|thing| filter.matches(*thing)).count(),
-        }
+        if filter.is_none() { self.len() } else { self.matching(filter, None).count() }
     }
 
     /// The figures of each group, ordered by the groups' values.
@@ -196,10 +218,7 @@ impl Engine {
     /// [`QueryError::TooManyGroups`].
     pub fn aggregate(&self, query: &AggregateQuery) -> Result<Vec<Group>, QueryError> {
         let mut groups: BTreeMap<GroupKey, (usize, Vec<Sums>)> = BTreeMap::new();
-        for thing in self.things() {
-            if query.filter.as_ref().is_some_and(|filter| !filter.matches(thing)) {
-                continue;
-            }
+        for thing in self.matching(query.filter.as_ref(), None) {
             let key = GroupKey(query.group_by.iter().map(|path| first_value(path, thing)).collect());
             if groups.len() >= query.groups_max && !groups.contains_key(&key) {
                 return Err(QueryError::TooManyGroups { limit: query.groups_max });
@@ -226,45 +245,34 @@ impl Engine {
     }
 }
 
-fn compare(
-    sort: &[SortKey],
-    a_keys: &[Option<Value>],
-    a_id: &str,
-    b_keys: &[Option<Value>],
-    b_id: &str,
-) -> Ordering {
-    let by_keys = sort.iter().zip(a_keys).zip(b_keys).map(|((key, a), b)| {
-        let ordering = compare_values(a.as_ref(), b.as_ref());
-        if key.descending { ordering.reverse() } else { ordering }
-    });
-    by_keys.fold(Ordering::Equal, Ordering::then).then_with(|| a_id.cmp(b_id))
+/// A place in an order: the values of the sort keys, and the id. Nothing comes before everything.
+type Place<'a, 'k> = (&'k [Option<Found<'a>>], &'k str);
+
+/// A Thing that a search found, with its keys among those of all.
+struct Candidate<'a> {
+    first_key: usize,
+    id: &'a str,
+    slot: u32,
 }
 
-/// A total order: nothing, null, truth values, numbers, texts, arrays, objects.
-fn compare_values(a: Option<&Value>, b: Option<&Value>) -> Ordering {
-    let rank = |value: Option<&Value>| match value {
-        None => 0,
-        Some(Value::Null) => 1,
-        Some(Value::Bool(_)) => 2,
-        Some(Value::Int(_) | Value::Float(_)) => 3,
-        Some(Value::Text(_)) => 4,
-        Some(Value::List(_)) => 5,
-        Some(Value::Map(_)) => 6,
-    };
-    match (a, b) {
-        (Some(Value::Bool(a)), Some(Value::Bool(b))) => a.cmp(b),
-        (Some(Value::Text(a)), Some(Value::Text(b))) => a.cmp(b),
-        (Some(Value::Int(a)), Some(Value::Int(b))) => a.cmp(b),
-        (Some(Value::List(a)), Some(Value::List(b))) => {
-            let items = a.iter().zip(b).map(|(a, b)| compare_values(Some(a), Some(b)));
-            items.fold(Ordering::Equal, Ordering::then).then_with(|| a.len().cmp(&b.len()))
-        }
-        (Some(Value::Map(_)), Some(Value::Map(_))) => a.map(Value::to_string).cmp(&b.map(Value::to_string)),
-        _ => match (a.and_then(Value::as_f64), b.and_then(Value::as_f64)) {
-            (Some(a), Some(b)) => a.total_cmp(&b),
-            _ => rank(a).cmp(&rank(b)),
-        },
+impl<'a> Candidate<'a> {
+    fn place<'f, 'k>(&self, keys: &'k [Option<Found<'f>>], stride: usize) -> Place<'f, 'k>
+    where
+        'a: 'k,
+    {
+        (&keys[self.first_key..self.first_key + stride], self.id)
     }
+}
+
+fn compare(sort: &[SortKey], a: Place<'_, '_>, b: Place<'_, '_>) -> Ordering {
+    let by_keys = sort.iter().zip(a.0).zip(b.0).map(|((key, a), b)| {
+        let ordering = match (a, b) {
+            (Some(a), Some(b)) => a.compare_for_sorting(b),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        };
+        if key.descending { ordering.reverse() } else { ordering }
+    });
+    first_difference(by_keys).then_with(|| a.1.cmp(b.1))
 }
 
 /// Values that group, in their total order.
@@ -272,8 +280,10 @@ struct GroupKey(Vec<Option<Value>>);
 
 impl Ord for GroupKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        let pairs = self.0.iter().zip(&other.0);
-        pairs.map(|(a, b)| compare_values(a.as_ref(), b.as_ref())).fold(Ordering::Equal, Ordering::then)
+        first_difference(self.0.iter().zip(&other.0).map(|(a, b)| match (a, b) {
+            (Some(a), Some(b)) => compare_values(a, b),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        }))
     }
 }
 

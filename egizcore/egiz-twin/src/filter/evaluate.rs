@@ -7,8 +7,9 @@ use egiz_model::{Timestamp, Value};
 
 use super::{Node, Operator};
 use crate::document::step;
+use crate::order::{Number, RANK_OF_NUMBERS, RANK_OF_TEXTS, compare_values, rank};
 use crate::path::Path;
-use crate::view::ThingRef;
+use crate::view::{FeatureRef, PropertyRef, ThingRef};
 
 pub(super) fn matches(node: &Node, thing: ThingRef<'_>) -> bool {
     match node {
@@ -26,9 +27,9 @@ pub(super) fn matches(node: &Node, thing: ThingRef<'_>) -> bool {
             })
         }),
         Node::In { path, values } => values.iter().any(|value| any_equal(path, thing, value)),
-        Node::Like { path, pattern, ignore_case } => {
-            any(path, thing, |found| found.text().is_some_and(|text| like(text, pattern, *ignore_case)))
-        }
+        Node::Like { path, pattern, ignore_case } => any(path, thing, |found| {
+            found.with_text(|text| like(text, pattern, *ignore_case)).unwrap_or(false)
+        }),
         Node::Exists(path) => exists(path, thing),
         Node::Empty(path) => !exists(path, thing) || at(path, thing, |found| found.is_empty()),
     }
@@ -40,10 +41,10 @@ fn any_equal(path: &Path, thing: ThingRef<'_>, value: &Value) -> bool {
 
 /// A value at a path.
 #[derive(Clone, Copy)]
-enum Found<'a> {
+pub(crate) enum Found<'a> {
     Value(&'a Value),
     Text(&'a str),
-    Number(u64),
+    Number(i64),
     Moment(Timestamp),
     /// A whole feature or all of something; it has no value to compare.
     Whole {
@@ -66,11 +67,27 @@ impl std::fmt::Write for MomentText {
     }
 }
 
-impl Found<'_> {
-    fn text(&self) -> Option<&str> {
+impl<'a> Found<'a> {
+    fn text(&self) -> Option<&'a str> {
         match self {
             Self::Value(value) => value.as_str(),
             Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn with_text<T>(&self, read: impl FnOnce(&str) -> T) -> Option<T> {
+        let Self::Moment(moment) = self else { return self.text().map(read) };
+        let mut text = MomentText { bytes: [0; 32], length: 0 };
+        // A moment has at most 27 characters.
+        write!(text, "{moment}").ok()?;
+        std::str::from_utf8(&text.bytes[..text.length]).ok().map(read)
+    }
+
+    fn number(&self) -> Option<Number> {
+        match self {
+            Self::Value(value) => Number::of(value),
+            Self::Number(number) => Some(Number::Int(*number)),
             _ => None,
         }
     }
@@ -82,15 +99,14 @@ impl Found<'_> {
         }
     }
 
+    /// `None` where the kinds differ, or have no order.
     fn compare(&self, value: &Value) -> Option<Ordering> {
         match (self, value) {
             (Self::Moment(moment), Value::Text(text)) => Some(moment.cmp(&Timestamp::parse(text).ok()?)),
-            #[expect(clippy::cast_precision_loss, reason = "revisions stay far below 2^53")]
-            (Self::Number(number), _) => (*number as f64).partial_cmp(&value.as_f64()?),
-            (Self::Value(found), _) if found.as_str().is_none() => {
-                found.as_f64()?.partial_cmp(&value.as_f64()?)
-            }
-            _ => Some(self.text()?.cmp(value.as_str()?)),
+            _ => match (self.number(), Number::of(value)) {
+                (Some(a), Some(b)) => Some(a.compare(b)),
+                _ => Some(self.text()?.cmp(value.as_str()?)),
+            },
         }
     }
 
@@ -105,6 +121,54 @@ impl Found<'_> {
             _ => false,
         }
     }
+
+    /// The order of sorting; moments are microseconds there.
+    pub(crate) fn compare_for_sorting(&self, other: &Found<'_>) -> Ordering {
+        if let (Self::Value(a), Found::Value(b)) = (self, other) {
+            return compare_values(a, b);
+        }
+        if let (Some(a), Some(b)) = (self.sort_number(), other.sort_number()) {
+            return a.compare(b);
+        }
+        if let (Some(a), Some(b)) = (self.text(), other.text()) {
+            return a.cmp(b);
+        }
+        self.rank().cmp(&other.rank())
+    }
+
+    fn sort_number(&self) -> Option<Number> {
+        match self {
+            Self::Moment(moment) => Some(Number::Int(moment.as_micros())),
+            _ => self.number(),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Value(value) => rank(value),
+            Self::Number(_) | Self::Moment(_) => RANK_OF_NUMBERS,
+            Self::Text(_) => RANK_OF_TEXTS,
+            Self::Whole { .. } => u8::MAX,
+        }
+    }
+
+    /// As a value that sorts like it.
+    pub(crate) fn sort_value(&self) -> Value {
+        match self {
+            Self::Moment(moment) => Value::Int(moment.as_micros()),
+            _ => self.to_value().unwrap_or_default(),
+        }
+    }
+
+    fn to_value(self) -> Option<Value> {
+        Some(match self {
+            Self::Value(value) => value.clone(),
+            Self::Text(text) => Value::text(text),
+            Self::Number(number) => Value::Int(number),
+            Self::Moment(moment) => Value::text(&moment.to_string()),
+            Self::Whole { .. } => return None,
+        })
+    }
 }
 
 /// Whether any value at the path, or any element of an array there, is what is looked for.
@@ -112,13 +176,6 @@ fn any(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> bo
     at(path, thing, |found| match found {
         Found::Value(Value::List(items)) => {
             wanted(found) || items.iter().any(|item| wanted(Found::Value(item)))
-        }
-        Found::Moment(moment) => {
-            let mut text = MomentText { bytes: [0; 32], length: 0 };
-            // A moment has at most 27 characters.
-            let written = write!(text, "{moment}").is_ok();
-            let text = std::str::from_utf8(&text.bytes[..text.length]).unwrap_or_default();
-            wanted(found) || (written && wanted(Found::Text(text)))
         }
         _ => wanted(found),
     })
@@ -129,81 +186,100 @@ fn exists(path: &Path, thing: ThingRef<'_>) -> bool {
 }
 
 /// Calls `wanted` with what lies at the path until it says yes.
-fn at(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> bool) -> bool {
+fn at<'a>(path: &Path, thing: ThingRef<'a>, mut wanted: impl FnMut(Found<'a>) -> bool) -> bool {
     match path {
         Path::ThingId => wanted(Found::Text(thing.id().as_str())),
         Path::Definition => thing.definition().is_some_and(|definition| wanted(Found::Text(definition))),
-        Path::Revision => wanted(Found::Number(thing.revision())),
+        Path::Revision => wanted(Found::Number(i64::try_from(thing.revision()).unwrap_or(i64::MAX))),
         Path::Created => wanted(Found::Moment(thing.created())),
         Path::Modified => wanted(Found::Moment(thing.modified())),
         Path::Connection => wanted(Found::Text(thing.connection().as_str())),
         Path::Attribute(inner) => match inner.split_first() {
-            None => {
-                let is_empty = thing.attributes().next().is_none();
-                wanted(Found::Whole { is_empty })
-            }
+            None => wanted(Found::Whole { is_empty: thing.attributes().next().is_none() }),
             Some((name, inner)) => thing
                 .attributes()
                 .find(|attribute| **attribute.name() == **name)
                 .and_then(|attribute| inside(attribute.value(), inner))
                 .is_some_and(|value| wanted(Found::Value(value))),
         },
-        Path::Feature(None) => {
-            let is_empty = thing.features().next().is_none();
-            wanted(Found::Whole { is_empty })
-        }
+        Path::Feature(None) => wanted(Found::Whole { is_empty: thing.features().next().is_none() }),
         Path::Feature(Some(name)) => thing.feature(name).is_some_and(|feature| {
             let is_empty = feature.properties().next().is_none() && feature.desired().next().is_none();
             wanted(Found::Whole { is_empty })
         }),
-        Path::Property { feature, inner, desired } => {
-            let in_feature = |feature: crate::view::FeatureRef<'_>| match inner.split_first() {
-                None => {
-                    let is_empty = if *desired {
-                        feature.desired().next().is_none()
-                    } else {
-                        feature.properties().next().is_none()
-                    };
-                    wanted(Found::Whole { is_empty })
-                }
-                Some((name, inner)) => {
-                    let value = if *desired {
-                        let found = feature.desired().find(|member| **member.name() == **name);
-                        found.map(|member| member.value())
-                    } else {
-                        feature.property(name).map(|property| property.value())
-                    };
-                    value
-                        .and_then(|value| inside(value, inner))
-                        .is_some_and(|value| wanted(Found::Value(value)))
-                }
-            };
-            match feature {
-                Some(name) => thing.feature(name).is_some_and(in_feature),
-                None => thing.features().any(in_feature),
-            }
+        Path::Property { feature, inner, desired } => in_features(feature.as_deref(), thing, |feature| {
+            in_feature(feature, inner, *desired, &mut wanted)
+        }),
+        Path::Quality { feature, property } => {
+            in_quality(feature, property, thing, |property| wanted(Found::Text(property.quality().as_str())))
         }
+        Path::Reason { feature, property } => in_quality(feature, property, thing, |property| {
+            property.reason().as_str().is_some_and(|reason| wanted(Found::Text(reason)))
+        }),
     }
+}
+
+fn in_features<'a>(
+    name: Option<&str>,
+    thing: ThingRef<'a>,
+    wanted: impl FnMut(FeatureRef<'a>) -> bool,
+) -> bool {
+    match name {
+        Some(name) => thing.feature(name).is_some_and(wanted),
+        None => thing.features().any(wanted),
+    }
+}
+
+fn in_feature<'a>(
+    feature: FeatureRef<'a>,
+    inner: &[String],
+    desired: bool,
+    wanted: &mut impl FnMut(Found<'a>) -> bool,
+) -> bool {
+    let Some((name, inner)) = inner.split_first() else {
+        let is_empty =
+            if desired { feature.desired().next().is_none() } else { feature.properties().next().is_none() };
+        return wanted(Found::Whole { is_empty });
+    };
+    let value = if desired {
+        feature.desired().find(|member| **member.name() == **name).map(|member| member.value())
+    } else {
+        feature.property(name).map(|property| property.value())
+    };
+    value.and_then(|value| inside(value, inner)).is_some_and(|value| wanted(Found::Value(value)))
+}
+
+fn in_quality<'a>(
+    feature: &Option<String>,
+    property: &Option<String>,
+    thing: ThingRef<'a>,
+    mut wanted: impl FnMut(PropertyRef<'a>) -> bool,
+) -> bool {
+    in_features(feature.as_deref(), thing, |feature| match property {
+        Some(name) => feature.property(name).is_some_and(&mut wanted),
+        None => feature.properties().any(&mut wanted),
+    })
 }
 
 fn inside<'a>(value: &'a Value, inner: &[String]) -> Option<&'a Value> {
     inner.iter().try_fold(value, |value, segment| step(value, segment))
 }
 
-/// The first value at a path, for sorting and grouping.
-pub(crate) fn first_value(path: &Path, thing: ThingRef<'_>) -> Option<Value> {
+/// The first value at a path, for sorting.
+pub(crate) fn first_found<'a>(path: &Path, thing: ThingRef<'a>) -> Option<Found<'a>> {
     let mut first = None;
     at(path, thing, |found| {
-        first = Some(match found {
-            Found::Value(value) => value.clone(),
-            Found::Text(text) => Value::text(text),
-            Found::Number(number) => Value::Int(i64::try_from(number).unwrap_or(i64::MAX)),
-            Found::Moment(moment) => Value::text(&moment.to_string()),
-            Found::Whole { .. } => return false,
-        });
-        true
+        if !matches!(found, Found::Whole { .. }) {
+            first = Some(found);
+        }
+        first.is_some()
     });
     first
+}
+
+/// The first value at a path, for grouping.
+pub(crate) fn first_value(path: &Path, thing: ThingRef<'_>) -> Option<Value> {
+    first_found(path, thing)?.to_value()
 }
 
 /// Calls `each` with every number at a path; the elements of an array count each.

@@ -117,6 +117,10 @@ impl<'a> Reader<'a> {
                     self.at = at;
                     return Err(self.error("a pattern is a text in quotes, such as \"oven-*\""));
                 };
+                if pattern.len() > Filter::PATTERN_MAX {
+                    self.at = at;
+                    return Err(self.error(format!("a pattern has at most {} bytes", Filter::PATTERN_MAX)));
+                }
                 Node::Like { path, pattern: pattern.into(), ignore_case: name == "ilike" }
             }
             ("exists", _) => Node::Exists(self.path()?),

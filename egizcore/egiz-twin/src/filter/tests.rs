@@ -17,6 +17,9 @@ fn filters_are_read_and_written_back() {
     ] {
         assert_eq!(Filter::parse(text).map(|filter| filter.to_string()), Ok(text.to_owned()));
     }
+    let quoted = Filter::parse("exists('attributes/a,b) \\'c\\'')").expect("a quoted path");
+    assert_eq!(quoted.to_string(), "exists(\"attributes/a,b) 'c'\")");
+    assert_eq!(Filter::parse(&quoted.to_string()), Ok(quoted));
     let spaced = Filter::parse(" and ( eq ( attributes/type , 'o\\'ven' ) , eq(definition,'a') ) ")
         .expect("spaces are fine");
     assert_eq!(spaced.to_string(), "and(eq(attributes/type,\"o'ven\"),eq(definition,\"a\"))");
@@ -43,6 +46,7 @@ fn an_error_says_where_and_what_is_allowed() {
     check("eq(attributes/type,1))", 22, "more text follows");
     check("like(attributes/type,5)", 22, "a pattern is a text");
     check("in(attributes/type)", 19, "at least one value");
+    check(&format!("like(thingId,'{}')", "*".repeat(257)), 14, "at most 256 bytes");
     check("eq(attributes/é,\"\\x\")", 18, "allowed after");
     check(&"not(".repeat(20), 65, "16 deep");
     check(&"x".repeat(9000), 0, "9000 bytes");
@@ -62,10 +66,69 @@ fn the_simple_form_compares_attributes() {
     );
     check(json!({}), "and()");
     assert!(Filter::from_simple(&json!([])).is_err());
-    assert!(Filter::from_simple(&json!({"a": {"b": 1}})).expect_err("an object").message.contains("`a`"));
+    for wrong in [json!({"a": {"b": 1}}), json!({"a": [[1]]}), json!({"a": []}), json!({"a": vec![1; 1025]})]
+    {
+        let error = Filter::from_simple(&wrong).expect_err("it is no filter");
+        assert!(error.message.contains("`a`") || error.message.contains("1025 values"), "{error}");
+    }
+}
+
+/// Texts with everything that means something in a filter.
+fn text() -> impl Strategy<Value = String> {
+    "[a*?,()\"'\\\\/~é \n\u{1}😀]{0,6}"
+}
+
+fn any_filter() -> impl Strategy<Value = Filter> {
+    let path = prop_oneof![
+        Just(Path::ThingId),
+        Just(Path::Modified),
+        prop::collection::vec(text().prop_filter("a name", |name| !name.is_empty()), 1..3)
+            .prop_map(Path::Attribute),
+        (prop::option::of("[a,()\"' ]{1,4}"), "[a,()'/~]{1,3}", any::<bool>())
+            .prop_map(|(feature, name, desired)| { Path::Property { feature, inner: vec![name], desired } }),
+        (prop::option::of("[a,()]{1,3}"), prop::option::of("[a,()]{1,3}"))
+            .prop_map(|(feature, property)| Path::Quality { feature, property }),
+    ];
+    let value = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        prop::num::f64::NORMAL.prop_map(Value::Float),
+        text().prop_map(|text| Value::text(&text)),
+    ];
+    let operator = prop::sample::select(Operator::ALL.to_vec());
+    let leaf = prop_oneof![
+        (path.clone(), operator, value.clone()).prop_map(|(path, operator, value)| Node::Compare {
+            path,
+            operator,
+            value
+        }),
+        (path.clone(), prop::collection::vec(value, 1..4))
+            .prop_map(|(path, values)| Node::In { path, values }),
+        (path.clone(), text(), any::<bool>()).prop_map(|(path, pattern, ignore_case)| Node::Like {
+            path,
+            pattern,
+            ignore_case
+        }),
+        path.clone().prop_map(Node::Exists),
+        path.prop_map(Node::Empty),
+    ];
+    let node = leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Node::And),
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Node::Or),
+            inner.prop_map(|node| Node::Not(Box::new(node))),
+        ]
+    });
+    node.prop_map(Filter)
 }
 
 proptest! {
+    #[test]
+    fn every_filter_is_read_as_it_was_written(filter in any_filter()) {
+        prop_assert_eq!(Filter::parse(&filter.to_string()), Ok(filter.clone()), "{}", filter);
+    }
+
     #[test]
     fn outside_text_never_panics(text in "\\PC{0,80}") {
         let _ = Filter::parse(&text);

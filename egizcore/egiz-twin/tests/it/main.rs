@@ -1,5 +1,6 @@
 //! The engine through its public interface: records in, state and changes out.
 
+mod documentation;
 mod interest;
 mod model;
 mod presence;
