@@ -5,6 +5,7 @@ mod interest;
 mod model;
 mod presence;
 mod query;
+mod replicas;
 mod snapshot;
 mod telemetry;
 mod write;
