@@ -12,10 +12,11 @@ use rustc_hash::FxHasher;
 use crate::deadlines::Deadlines;
 use crate::discovered::{Discovered, DiscoveredDevices};
 use crate::names::Names;
+use crate::principals::Principals;
 use crate::template::{Template, Templates};
-use crate::thing::{Connection, Thing};
+use crate::thing::Thing;
 use crate::view::ThingRef;
-use crate::{Change, ChangeKind, Counters, Limits, Outcome, Refusal, WriteOutcome};
+use crate::{Change, ChangeKind, Counters, Limits, Outcome, WriteOutcome};
 
 /// The live state of every Thing.
 #[derive(Clone)]
@@ -52,26 +53,6 @@ pub(crate) struct Context<'a> {
     pub(crate) header: Header<'a>,
     /// The header's principal, to be shared among changes.
     pub(crate) principal: &'a Arc<str>,
-}
-
-/// Names of who causes records, shared among changes instead of copied into each. A few thousand at most are kept, one a
-/// place: who comes to a taken place takes it over. Nothing but memory depends on it.
-#[derive(Clone, Default)]
-pub(crate) struct Principals(Vec<Option<Arc<str>>>);
-
-impl Principals {
-    const PLACES: usize = 4096;
-
-    fn share(&mut self, name: &str) -> Arc<str> {
-        if self.0.is_empty() {
-            self.0.resize(Self::PLACES, None);
-        }
-        let place = &mut self.0[(hash(name) >> 32) as usize % Self::PLACES];
-        match place {
-            Some(known) if **known == *name => Arc::clone(known),
-            _ => Arc::clone(place.insert(name.into())),
-        }
-    }
 }
 
 impl Engine {
@@ -308,117 +289,6 @@ impl Engine {
         self.free_slots.push(Reverse(slot));
         Some(thing)
     }
-
-    /// Has the Thing's silence watched from now on.
-    pub(crate) fn watch(&mut self, slot: u32) {
-        let Some(thing) = self.things[slot as usize].as_deref() else { return };
-        if let (Connection::Live, Some(last_seen), Some(patience)) =
-            (thing.connection, thing.last_seen, self.stale_after(thing))
-        {
-            self.deadlines.watch(slot, last_seen.plus_micros(patience));
-        }
-    }
-
-    fn stale_after(&self, thing: &Thing) -> Option<i64> {
-        self.template_of(thing)
-            .and_then(|template| template.stale_after_micros)
-            .or(self.limits.stale_after_micros)
-    }
-
-    fn apply_presence(&mut self, context: Context<'_>, id: &str, online: bool, changes: &mut Vec<Change>) {
-        let Some(slot) = self.slot_of(id) else { return };
-        let now = context.header.received;
-        let thing = self.thing_mut(slot);
-        thing.offset = context.offset;
-        let connection = if online {
-            thing.last_seen = Some(thing.last_seen.map_or(now, |seen| seen.max(now)));
-            Connection::Live
-        } else {
-            Connection::Offline
-        };
-        if thing.connection != connection {
-            thing.connection = connection;
-            thing.revision += 1;
-            thing.modified = now;
-            changes.push(context.change(thing, slot, ChangeKind::Connection(connection)));
-        }
-        self.watch(slot);
-    }
-
-    fn apply_tick(&mut self, context: Context<'_>, changes: &mut Vec<Change>) {
-        let now = context.header.received;
-        let mut silent = Vec::new();
-        // A Thing put back into the heap is due later than now, so this ends.
-        while let Some(slot) = self.deadlines.take_due(now) {
-            let Some(thing) = self.things.get(slot as usize).and_then(Option::as_deref) else { continue };
-            let patience = self.stale_after(thing);
-            let (Connection::Live, Some(last_seen), Some(patience)) =
-                (thing.connection, thing.last_seen, patience)
-            else {
-                continue;
-            };
-            let due = last_seen.plus_micros(patience);
-            if due > now {
-                self.deadlines.watch(slot, due);
-            } else {
-                silent.push(slot);
-            }
-        }
-        // The heap's order depends on when its entries were made; that of the slots is the same on every replica.
-        silent.sort_unstable();
-        for slot in silent {
-            self.counters.stale += 1;
-            let thing = self.thing_mut(slot);
-            thing.connection = Connection::Stale;
-            thing.revision += 1;
-            thing.modified = now;
-            thing.offset = context.offset;
-            changes.push(context.change(thing, slot, ChangeKind::Connection(Connection::Stale)));
-        }
-    }
-
-    fn apply_template(
-        &mut self,
-        context: Context<'_>,
-        definition: &str,
-        json: &str,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), Refusal> {
-        let known = self.templates.find(definition);
-        if known.map_or("", |template| &*template.json) == json {
-            return Ok(());
-        }
-        let limit = self.limits.templates_max;
-        if known.is_none() && self.templates.len() >= limit {
-            return Err(Refusal::LimitReached { what: "templates", limit });
-        }
-        let number = if json.is_empty() {
-            self.templates.withdraw(definition);
-            None
-        } else {
-            let template = Template::read(definition, json, &mut self.names, self.limits.names_max);
-            Some(self.templates.put(template))
-        };
-        for slot in 0..self.things.len() {
-            let Some(thing) = self.things[slot].as_deref_mut() else { continue };
-            if thing.definition.as_deref() == Some(definition) {
-                thing.template = number;
-                self.watch(u32::try_from(slot).expect("Things are bounded far below 2^32"));
-            }
-        }
-        changes.push(Change {
-            thing: ThingId::new("-:-").expect("it keeps the rules"),
-            slot: 0,
-            revision: 0,
-            offset: context.offset,
-            received: context.header.received,
-            source: None,
-            principal: Arc::clone(context.principal),
-            correlation: context.correlation(),
-            kind: ChangeKind::Template { definition: definition.into() },
-        });
-        Ok(())
-    }
 }
 
 impl Context<'_> {
@@ -442,7 +312,7 @@ impl Context<'_> {
     }
 }
 
-fn hash(id: &str) -> u64 {
+pub(crate) fn hash(id: &str) -> u64 {
     use std::hash::Hasher as _;
     let mut hasher = FxHasher::default();
     hasher.write(id.as_bytes());

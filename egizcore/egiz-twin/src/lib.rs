@@ -23,6 +23,8 @@ mod order;
 mod patch;
 mod path;
 mod precondition;
+mod presence;
+mod principals;
 mod query;
 mod telemetry;
 mod template;

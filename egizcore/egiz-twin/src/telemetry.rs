@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use egiz_model::record::{SampleRef, Telemetry};
+use egiz_model::record::{FeatureSamples, SampleRef, Telemetry};
 use egiz_model::{Name, Quality, QualityReason, Timestamp, Value, ValueRef};
 
 use crate::change::TelemetryOutcome;
@@ -10,7 +10,7 @@ use crate::engine::{Context, Engine};
 use crate::names::{Names, Symbol};
 use crate::template::{Rule, Template};
 use crate::thing::{Connection, Feature, Property, Thing, weigh, weigh_feature, weigh_member};
-use crate::{Change, ChangeKind, Limits};
+use crate::{Change, ChangeKind, Counters, Limits};
 
 impl Engine {
     pub(crate) fn apply_telemetry(
@@ -78,72 +78,31 @@ impl Engine {
         let Self { things, names, templates, limits, counters, .. } = self;
         let thing = things[slot as usize].as_deref_mut().expect("the slot was looked up by id");
         let template = thing.template.and_then(|number| templates.get(number));
-        let mut taking = Taking { message, names, limits, template, outcome: TelemetryOutcome::default() };
+        let mut taking = Taking { message, names, limits, template, tally: Tally::default() };
         let first_change = changes.len();
-        let mut samples = 0;
-        let mut unchanged = 0;
         for (hint, in_feature) in message.telemetry.features().enumerate() {
-            let features_before = thing.features.len();
-            let mut index = taking.find_feature(thing, in_feature.name, hint);
-            let mut changed: Vec<(Arc<str>, Option<Value>)> = Vec::new();
-            for (hint, sample) in in_feature.samples().enumerate() {
-                samples += 1;
-                if index.is_none() && Name::check(sample.property).is_ok() {
-                    index = taking.add_feature(thing, in_feature.name);
-                }
-                let Some(index) = index else {
-                    taking.outcome.refused += 1;
-                    continue;
-                };
-                match taking.take(&sample, &mut thing.features[index], &mut thing.weight, hint) {
-                    Effect::Changed(property) => {
-                        let property = &thing.features[index].properties[property];
-                        if changed.is_empty() {
-                            changed.reserve_exact(thing.features[index].properties.len());
-                        }
-                        let name = Arc::clone(taking.names.text(property.name));
-                        changed.push((name, Some(property.value.clone())));
-                    }
-                    Effect::Unchanged => unchanged += 1,
-                    Effect::Late => taking.outcome.late += 1,
-                    Effect::Duplicate => taking.outcome.duplicate += 1,
-                    Effect::Refused => taking.outcome.refused += 1,
-                }
-            }
-            if thing.features.len() > features_before && changed.is_empty() {
-                // Nothing in it was taken, so it was not there.
-                thing.features.pop();
-                thing.weight -= weigh_feature(in_feature.name);
-                continue;
-            }
-            let Some(feature) = index.map(|index| &mut thing.features[index]) else { continue };
-            if !changed.is_empty() {
-                taking.outcome.changed += u32::try_from(changed.len()).unwrap_or(u32::MAX);
-                feature.revision = message.revision;
-                feature.properties_revision = message.revision;
-                thing.features_revision = message.revision;
-                let feature = Arc::clone(taking.names.text(feature.name));
-                let kind = ChangeKind::Feature { feature, properties: changed, removed: false };
+            if let Some(kind) = taking.take_feature(thing, &in_feature, hint) {
                 let mut change = context.change(thing, slot, kind);
                 change.revision = message.revision;
                 change.source = Some(message.telemetry.source);
                 changes.push(change);
             }
         }
+        let tally = taking.tally;
         thing.offset = context.offset;
         thing.last_seen = Some(thing.last_seen.map_or(message.received, |seen| seen.max(message.received)));
         if changes.len() > first_change {
             thing.revision = message.revision;
             thing.modified = context.header.received;
         }
-        let outcome = taking.outcome;
-        counters.samples += samples;
-        counters.samples_unchanged += unchanged;
-        counters.samples_changed += u64::from(outcome.changed);
-        counters.samples_late += u64::from(outcome.late);
-        counters.samples_duplicate += u64::from(outcome.duplicate);
-        counters.samples_refused += u64::from(outcome.refused);
-        outcome
+        tally.count(counters);
+        TelemetryOutcome {
+            revision: None,
+            changed: tally.changed,
+            late: tally.late,
+            duplicate: tally.duplicate,
+            refused: tally.refused,
+        }
     }
 
     /// Gives a new Thing what was last heard of its device, as part of its first revision.
@@ -173,13 +132,36 @@ struct Message<'a> {
     revision: u64,
 }
 
+/// What became of a message's samples.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    changed: u32,
+    unchanged: u32,
+    late: u32,
+    duplicate: u32,
+    refused: u32,
+}
+
+impl Tally {
+    fn count(&self, counters: &mut Counters) {
+        let [changed, unchanged, late, duplicate, refused] =
+            [self.changed, self.unchanged, self.late, self.duplicate, self.refused].map(u64::from);
+        counters.samples += changed + unchanged + late + duplicate + refused;
+        counters.samples_changed += changed;
+        counters.samples_unchanged += unchanged;
+        counters.samples_late += late;
+        counters.samples_duplicate += duplicate;
+        counters.samples_refused += refused;
+    }
+}
+
 /// What taking a message's samples needs.
 struct Taking<'a> {
     message: &'a Message<'a>,
     names: &'a mut Names,
     limits: &'a Limits,
     template: Option<&'a Template>,
-    outcome: TelemetryOutcome,
+    tally: Tally,
 }
 
 enum Effect {
@@ -194,6 +176,57 @@ enum Effect {
 }
 
 impl Taking<'_> {
+    /// Takes the samples of one feature; returns what is different.
+    fn take_feature(
+        &mut self,
+        thing: &mut Thing,
+        in_feature: &FeatureSamples<'_>,
+        hint: usize,
+    ) -> Option<ChangeKind> {
+        let features_before = thing.features.len();
+        let mut index = self.find_feature(thing, in_feature.name, hint);
+        let mut changed: Vec<(Arc<str>, Option<Value>)> = Vec::new();
+        for (hint, sample) in in_feature.samples().enumerate() {
+            if index.is_none() && Name::check(sample.property).is_ok() {
+                index = self.add_feature(thing, in_feature.name);
+            }
+            let Some(index) = index else {
+                self.tally.refused += 1;
+                continue;
+            };
+            let feature = &mut thing.features[index];
+            match self.take(&sample, feature, &mut thing.weight, hint) {
+                Effect::Changed(property) => {
+                    if changed.is_empty() {
+                        changed.reserve_exact(feature.properties.len());
+                    }
+                    let property = &feature.properties[property];
+                    let name = Arc::clone(self.names.text(property.name));
+                    changed.push((name, Some(property.value.clone())));
+                    self.tally.changed += 1;
+                }
+                Effect::Unchanged => self.tally.unchanged += 1,
+                Effect::Late => self.tally.late += 1,
+                Effect::Duplicate => self.tally.duplicate += 1,
+                Effect::Refused => self.tally.refused += 1,
+            }
+        }
+        if changed.is_empty() {
+            if thing.features.len() > features_before {
+                // Nothing in it was taken, so it was not there.
+                thing.features.pop();
+                thing.weight -= weigh_feature(in_feature.name);
+            }
+            return None;
+        }
+        let feature = &mut thing.features[index?];
+        feature.revision = self.message.revision;
+        feature.properties_revision = self.message.revision;
+        thing.features_revision = self.message.revision;
+        let feature = Arc::clone(self.names.text(feature.name));
+        Some(ChangeKind::Feature { feature, properties: changed, removed: false })
+    }
+
     /// Where the feature lies; `hint` is where if the device keeps its order, which devices do.
     fn find_feature(&self, thing: &Thing, name: &str, hint: usize) -> Option<usize> {
         if thing.features.get(hint).is_some_and(|feature| **self.names.text(feature.name) == *name) {

@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use egiz_model::ThingId;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use crate::engine::{Context, Engine};
 use crate::names::{Names, Symbol};
+use crate::{Change, ChangeKind, Refusal};
 
 /// A template in force.
 #[derive(Debug, Clone)]
@@ -114,5 +117,51 @@ impl Templates {
     /// By definition.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Template> {
         self.by_definition.values().filter_map(|number| self.get(*number))
+    }
+}
+
+impl Engine {
+    /// Puts a template in force, or withdraws it where the JSON is empty.
+    pub(crate) fn apply_template(
+        &mut self,
+        context: Context<'_>,
+        definition: &str,
+        json: &str,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        let known = self.templates.find(definition);
+        if known.map_or("", |template| &*template.json) == json {
+            return Ok(());
+        }
+        let limit = self.limits.templates_max;
+        if known.is_none() && self.templates.len() >= limit {
+            return Err(Refusal::LimitReached { what: "templates", limit });
+        }
+        let number = if json.is_empty() {
+            self.templates.withdraw(definition);
+            None
+        } else {
+            let template = Template::read(definition, json, &mut self.names, self.limits.names_max);
+            Some(self.templates.put(template))
+        };
+        for slot in 0..self.things.len() {
+            let Some(thing) = self.things[slot].as_deref_mut() else { continue };
+            if thing.definition.as_deref() == Some(definition) {
+                thing.template = number;
+                self.watch(u32::try_from(slot).expect("Things are bounded far below 2^32"));
+            }
+        }
+        changes.push(Change {
+            thing: ThingId::new("-:-").expect("it keeps the rules"),
+            slot: 0,
+            revision: 0,
+            offset: context.offset,
+            received: context.header.received,
+            source: None,
+            principal: Arc::clone(context.principal),
+            correlation: context.correlation(),
+            kind: ChangeKind::Template { definition: definition.into() },
+        });
+        Ok(())
     }
 }

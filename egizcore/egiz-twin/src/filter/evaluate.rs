@@ -46,7 +46,7 @@ pub(crate) enum Found<'a> {
     Text(&'a str),
     Number(i64),
     Moment(Timestamp),
-    /// A whole feature or all of something; it has no value to compare.
+    /// A whole feature, or all of something where there is any of it; it has no value to compare.
     Whole {
         is_empty: bool,
     },
@@ -195,14 +195,14 @@ fn at<'a>(path: &Path, thing: ThingRef<'a>, mut wanted: impl FnMut(Found<'a>) ->
         Path::Modified => wanted(Found::Moment(thing.modified())),
         Path::Connection => wanted(Found::Text(thing.connection().as_str())),
         Path::Attribute(inner) => match inner.split_first() {
-            None => wanted(Found::Whole { is_empty: thing.attributes().next().is_none() }),
+            None => thing.attributes().next().is_some() && wanted(Found::Whole { is_empty: false }),
             Some((name, inner)) => thing
                 .attributes()
                 .find(|attribute| **attribute.name() == **name)
                 .and_then(|attribute| inside(attribute.value(), inner))
                 .is_some_and(|value| wanted(Found::Value(value))),
         },
-        Path::Feature(None) => wanted(Found::Whole { is_empty: thing.features().next().is_none() }),
+        Path::Feature(None) => thing.features().next().is_some() && wanted(Found::Whole { is_empty: false }),
         Path::Feature(Some(name)) => thing.feature(name).is_some_and(|feature| {
             let is_empty = feature.properties().next().is_none() && feature.desired().next().is_none();
             wanted(Found::Whole { is_empty })
@@ -237,9 +237,9 @@ fn in_feature<'a>(
     wanted: &mut impl FnMut(Found<'a>) -> bool,
 ) -> bool {
     let Some((name, inner)) = inner.split_first() else {
-        let is_empty =
-            if desired { feature.desired().next().is_none() } else { feature.properties().next().is_none() };
-        return wanted(Found::Whole { is_empty });
+        let any =
+            if desired { feature.desired().next().is_some() } else { feature.properties().next().is_some() };
+        return any && wanted(Found::Whole { is_empty: false });
     };
     let value = if desired {
         feature.desired().find(|member| **member.name() == **name).map(|member| member.value())

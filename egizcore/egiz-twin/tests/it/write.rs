@@ -115,6 +115,31 @@ fn merge_and_patch_follow_their_standards() {
     assert!(matches!(refused, WriteOutcome::Refused(Refusal::Invalid { .. })), "{refused:?}");
 }
 
+/// The examples of RFC 7396, appendix A, whose target is anything but the whole Thing.
+#[test]
+fn merge_patches_do_what_their_standard_shows() {
+    let check = |target: Json, patch: Json, expected: Json| {
+        let mut plant = plant_with_oven();
+        plant.put(OVEN, "/attributes/x", target.clone());
+        plant.write(WriteOperation::Merge, OVEN, "/attributes/x", &patch);
+        assert_eq!(plant.get(OVEN, "/attributes/x"), Some(expected), "{target} {patch}");
+    };
+    check(json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"}));
+    check(json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"}));
+    check(json!({"a": "b"}), json!({"a": null}), json!({}));
+    check(json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"}));
+    check(json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"}));
+    check(json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]}));
+    check(json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}}));
+    check(json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]}));
+    check(json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"]));
+    check(json!({"a": "b"}), json!(["c"]), json!(["c"]));
+    check(json!({"a": "foo"}), json!("bar"), json!("bar"));
+    check(json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1}));
+    check(json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"}));
+    check(json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}}));
+}
+
 #[test]
 fn delete_takes_away_what_is_there() {
     let mut plant = plant_with_oven();
