@@ -147,7 +147,15 @@ async fn a_device_waits_for_acceptance_where_the_config_says_so() -> anyhow::Res
     let http = reqwest::Client::new();
     let missing = http.get(program.url("/api/v1/things/factory:oven-001")).send().await?;
     assert_eq!(missing.status(), 404);
-    let discovered = program.get("/api/v1/devices/discovered").await?;
+    let mut discovered = program.get("/api/v1/devices/discovered").await?;
+    // The acknowledgement goes out when the message is durable, which may be a moment before it is applied.
+    for _ in 0..100 {
+        if discovered.to_string().contains("factory:oven-001") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        discovered = program.get("/api/v1/devices/discovered").await?;
+    }
     assert!(discovered.to_string().contains("factory:oven-001"), "{discovered}");
 
     let accepted = http

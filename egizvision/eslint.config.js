@@ -1,0 +1,22 @@
+// Besides the usual: rooms look only downward. net → twin → scene | panels → pages.
+import tseslint from "typescript-eslint";
+
+const mayNotUse = (room, above) => ({
+  files: [`src/${room}/**/*.ts`],
+  rules: {
+    "no-restricted-imports": [
+      "error",
+      { patterns: above.map((name) => ({ group: [name.includes("/") ? `../${name}` : name], message: `${room} does not know ${name}` })) },
+    ],
+  },
+});
+
+export default tseslint.config(
+  { ignores: ["dist", "node_modules", "test-results", "tests"] },
+  ...tseslint.configs.recommended,
+  { rules: { "@typescript-eslint/no-explicit-any": "error" } },
+  mayNotUse("net", ["twin/*", "scene/*", "panels/*", "pages/*", "three"]),
+  mayNotUse("twin", ["scene/*", "panels/*", "pages/*", "three"]),
+  mayNotUse("scene", ["panels/*", "pages/*"]),
+  mayNotUse("panels", ["scene/*", "pages/*", "three"]),
+);
