@@ -79,7 +79,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Config { command: ConfigCommand::Check(options) } => {
             load(&options).map(|loaded| print(&loaded.check_report()))
         }
-        Command::Simulate(options) => crate::start::simulate(&options),
+        Command::Simulate(options) => crate::plant::simulate(&options),
         Command::Openapi => serde_json::to_string_pretty(&egiz_server::document())
             .context("the document cannot be written")
             .map(|text| print(&text)),

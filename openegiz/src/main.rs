@@ -11,6 +11,7 @@ mod gate;
 mod intake;
 mod metrics;
 mod pipeline;
+mod plant;
 mod projection;
 mod report;
 mod retained;

@@ -10,7 +10,6 @@ use egiz_service::config;
 use egiz_twin::{Engine, Limits};
 use parking_lot::{Mutex, RwLock};
 
-use crate::cli::SimulateOptions;
 use crate::pipeline::{State, apply_record};
 use crate::retained::Retained;
 use crate::snapshot::SnapshotFolder;
@@ -168,15 +167,4 @@ pub(crate) fn layout(file: Option<&Path>, demo: bool) -> anyhow::Result<Option<V
     };
     serde_json::from_slice::<serde_json::Value>(&bytes).context("the layout is no JSON")?;
     Ok(Some(bytes))
-}
-
-/// Runs the simulated factory against the embedded broker, as its own task.
-pub(crate) fn demo_plant(_config: &config::Config, _supervisor: &egiz_service::supervisor::Supervisor) {}
-
-/// `openegiz simulate`.
-///
-/// # Errors
-/// Where the configuration is wrong or the broker never lets the devices in.
-pub(crate) fn simulate(_options: &SimulateOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not wired yet")
 }

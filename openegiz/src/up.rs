@@ -12,7 +12,7 @@ use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, PayloadLimits
 use egiz_journal::JournalMetrics;
 use egiz_model::record::{Body, Header, Record};
 use egiz_server::{ApiToken, Ports, RateLimit, Role, ServeOptions, ServerMetrics, ServerSettings, WriteGate};
-use egiz_service::config::{Config, Loaded, UnknownDevices};
+use egiz_service::config::{Config, Loaded, Origin, UnknownDevices};
 use egiz_service::health::Health;
 use egiz_service::metrics::{BuildInfo, Metrics};
 use egiz_service::shutdown::StopSignals;
@@ -40,7 +40,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(25);
 ///
 /// # Errors
 /// Where something cannot be opened or a part fails for good.
-pub(crate) fn run(loaded: Loaded, demo: bool) -> anyhow::Result<()> {
+pub(crate) fn run(mut loaded: Loaded, demo: bool) -> anyhow::Result<()> {
+    if demo && loaded.origin("data.dir") == Some(&Origin::Default) {
+        // A demonstration must not mix with a plant's own data.
+        loaded.config.data.dir = "data/demo".into();
+    }
     let config = &loaded.config;
     egiz_service::logging::init(
         config.log.format,
@@ -199,7 +203,7 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     listen(config, &supervisor, &broker, ports, server_metrics).await?;
     mqtt_part.up();
     if demo {
-        crate::start::demo_plant(config, &supervisor);
+        crate::plant::in_demo(config, &supervisor);
     }
     announce(config, demo);
 

@@ -281,6 +281,6 @@ Object.assign(window, {
       const thing = store.things.get(id);
       return thing ? store.numbers(thing, feature, property) : [];
     },
-    at: (id: string) => plant?.project().find((point) => point.id === id) ?? null,
+    at: (id: string) => plant?.project("middle").find((point) => point.id === id) ?? null,
   },
 });

@@ -47,6 +47,8 @@ export class Plant {
   private places = new Map<string, Place>();
   private states = new Map<string, MachineState>();
   private selected: string | null = null;
+  /** The floor that the camera was placed for; another one is looked at anew. */
+  private seenFloor = "";
   private shadows: InstancedMesh | null = null;
   private readonly shadowMaterial: MeshBasicMaterial;
   private readonly raycaster = new Raycaster();
@@ -109,7 +111,11 @@ export class Plant {
     for (const [shape, members] of byShape) this.addKind(shape, members);
     this.addShadows(places);
     for (const [id, state] of this.states) this.setState(id, state);
-    if (this.frames === 0) this.home(layout);
+    const floor = `${layout.title} ${layout.length} ${layout.width}`;
+    if (floor !== this.seenFloor) {
+      this.seenFloor = floor;
+      this.home(layout);
+    }
     this.invalidate();
   }
 
@@ -145,13 +151,13 @@ export class Plant {
     this.invalidate();
   }
 
-  /** Where machines are on the screen, nearest first. */
-  project(): ScreenPoint[] {
+  /** Where machines are on the screen, nearest first: a little above them, for labels, or their middle. */
+  project(where: "above" | "middle" = "above"): ScreenPoint[] {
     const width = this.host.clientWidth;
     const height = this.host.clientHeight;
     const point = new Vector3();
     const points = [...this.places.values()].map((place) => {
-      point.set(place.x, place.height + 0.5, place.z);
+      point.set(place.x, where === "above" ? place.height + 0.5 : place.height / 2, place.z);
       const distance = point.distanceTo(this.camera.position);
       point.project(this.camera);
       const visible = point.z < 1 && Math.abs(point.x) < 1 && Math.abs(point.y) < 1;

@@ -1,0 +1,90 @@
+// The page against a small server of this file, for what a healthy program never does: vanish, skip a frame, send rubbish.
+import { createServer } from "node:http";
+import { existsSync, readFileSync } from "node:fs";
+import { extname } from "node:path";
+import { WebSocketServer } from "ws";
+import { check, openBrowser, openPage, picture, within } from "./browser.mjs";
+
+const dist = new URL("../../dist", import.meta.url).pathname;
+if (!existsSync(`${dist}/index.html`)) throw new Error("the client is not built: npm run build");
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
+
+/** A server that knows one machine, whose level is `level`. */
+function serve(port, level, after = () => {}) {
+  const http = createServer((request, response) => {
+    const path = request.url === "/" ? "/index.html" : request.url.split("?")[0];
+    if (path.startsWith("/api/")) return response.writeHead(404).end();
+    const file = dist + path;
+    if (!existsSync(file)) return response.writeHead(404).end();
+    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(readFileSync(file));
+  });
+  const sockets = new WebSocketServer({ server: http, path: "/api/v1/ws", handleProtocols: () => "openegiz.v1" });
+  sockets.on("connection", (socket) => {
+    socket.on("message", () => {
+      let seq = 0;
+      const say = (frame) => socket.send(JSON.stringify({ subscription: 1, seq: ++seq, offset: 1, ...frame }));
+      socket.send(JSON.stringify({ id: 1, ok: true, subscription: 1, offset: 1 }));
+      if (level === null) return;
+      say({ event: "Slots", more: false, things: [{ thing: 0, thingId: "a:silo-001", attributes: { type: "silo" }, connection: "live" }], slots: [{ slot: 0, thing: 0, feature: "level", property: "level_percent", unit: "%", type: "number" }] });
+      const bytes = Buffer.alloc(40 + 8 + 8 + 1);
+      bytes.write("EGC1");
+      bytes.writeUInt32LE(1, 4);
+      bytes.writeBigUInt64LE(BigInt(++seq), 8);
+      bytes.writeUInt32LE(1, 32);
+      bytes.writeDoubleLE(level, 48);
+      socket.send(bytes);
+      after(socket, () => ++seq);
+    });
+  });
+  return new Promise((resolve) => http.listen(port, "127.0.0.1", () => resolve({ port: http.address().port, close: () => { sockets.clients.forEach((client) => client.terminate()); http.close(); http.closeAllConnections(); } })));
+}
+
+const browser = await openBrowser();
+try {
+  let server = await serve(0, 41);
+  const { page, complaints } = await openPage(browser, `http://127.0.0.1:${server.port}/`);
+  const level = () => page.evaluate("window.egizvision.numbers('a:silo-001', 'level', 'level_percent')[0]");
+  await within(20, "a machine without a layout is shown all the same", async () => (await level()) === 41);
+  check((await page.locator(".machine").count()) === 1, "the list has it");
+  await page.locator(".machine").click();
+  await within(5, "the inspector has its value", async () => (await page.locator(".property .value").textContent()) === "41.00");
+
+  await page.waitForTimeout(1500);
+  const before = await page.evaluate("window.egizvision.frames");
+  await page.waitForTimeout(2000);
+  check((await page.evaluate("window.egizvision.frames")) === before, "nothing is drawn while nothing changes");
+
+  const { port } = server;
+  server.close();
+  await within(10, "a lost connection is shown", async () => (await page.locator(".live").textContent()).startsWith("no connection"));
+  await picture(page, "mock-disconnected");
+  server = await serve(port, 17);
+  await within(20, "the page comes back by itself, with nothing stale", async () => (await level()) === 17);
+  server.close();
+
+  let rubbish = 0;
+  server = await serve(port, 23, (socket) => {
+    if (rubbish++ === 0) socket.send(Buffer.from("rubbish"));
+  });
+  await within(30, "a frame that cannot be read starts the page afresh", async () => rubbish >= 2 && (await level()) === 23);
+  server.close();
+
+  let skips = 0;
+  server = await serve(port, 29, (socket, next) => {
+    if (skips++ === 0) {
+      next();
+      socket.send(JSON.stringify({ event: "Bookmark", subscription: 1, seq: next(), offset: 9 }));
+    }
+  });
+  await within(30, "a missing frame starts the page afresh", async () => skips >= 2 && (await level()) === 29);
+  server.close();
+
+  server = await serve(port, null);
+  await within(30, "an empty plant says what to do", async () => (await page.locator(".notice").textContent()).startsWith("No machines yet"));
+  await picture(page, "mock-empty");
+  server.close();
+  check(complaints.length === 0, `the page complains about nothing: ${complaints.join("; ")}`);
+} finally {
+  await browser.close();
+}
+process.exit(0);
