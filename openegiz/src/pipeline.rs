@@ -60,6 +60,9 @@ pub(crate) struct Pipeline {
 /// Called when a batch is durable, or will never be.
 type OnDurable = Box<dyn FnOnce(&Result<(), AppendError>) + Send>;
 
+/// A committed batch, when it was durable, and who waits for what comes of it.
+type Pending = (Committed, Timestamp, Option<oneshot::Sender<Vec<Applied>>>);
+
 enum Work {
     Apply { committed: Committed, durable: Timestamp, answer: Option<oneshot::Sender<Vec<Applied>>> },
     Stop,
@@ -173,7 +176,7 @@ impl Applier {
         }
     }
 
-    fn apply(&mut self, pending: &mut Vec<(Committed, Timestamp, Option<oneshot::Sender<Vec<Applied>>>)>) {
+    fn apply(&mut self, pending: &mut Vec<Pending>) {
         let Some((_, durable, _)) = pending.last() else { return };
         let durable = *durable;
         let begun = Instant::now();
@@ -241,5 +244,5 @@ pub(crate) fn apply_record(
 
 /// The ids of the devices that were heard for the first time.
 pub(crate) fn newly_discovered(changes: &[Change]) -> impl Iterator<Item = &Change> {
-    changes.iter().filter(|change| matches!(change.kind, ChangeKind::Discovered { .. }))
+    changes.iter().filter(|change| matches!(change.kind, ChangeKind::Discovered))
 }

@@ -30,15 +30,17 @@ pub(crate) fn simulate(options: &SimulateOptions) -> anyhow::Result<()> {
     let mut config = match &options.config {
         None => SimulatorConfig::default(),
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let text =
+                fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
             toml::from_str(&text).with_context(|| format!("{} is not usable", path.display()))?
         }
     };
     if let Some(broker) = &options.broker {
         let (host, port) = broker.rsplit_once(':').unwrap_or((broker, "1883"));
         host.clone_into(&mut config.broker_host);
-        config.broker_port =
-            port.parse().with_context(|| format!("--broker {broker}: `{port}` is no port; allowed is host:port"))?;
+        config.broker_port = port
+            .parse()
+            .with_context(|| format!("--broker {broker}: `{port}` is no port; allowed is host:port"))?;
     }
     if let Some(devices) = options.devices {
         config.devices = devices;

@@ -72,13 +72,14 @@ fn read(criterion: &mut Criterion) {
     let random: egiz_server::RandomSource = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
     let store =
         runtime.block_on(Store::open_in_memory(StoreOptions::new(random.clone()))).expect("a registry");
+    let engine = Arc::new(RwLock::new(plant()));
     let router = egiz_server::router(Ports {
-        engine: Arc::new(RwLock::new(plant())),
+        engine: engine.clone(),
         writes: Arc::new(Nothing),
         store,
         program: Arc::new(Nothing),
         hub: egiz_server::live::Hub::new(
-            engine.clone(),
+            engine,
             egiz_server::live::HubSettings::default(),
             &mut Registry::default(),
         ),

@@ -168,14 +168,19 @@ function placeLabels(): void {
     return (id === selected ? 8 : 0) + (state?.anomaly ? 4 : 0) + (state?.severity ?? 0);
   };
   const points = plant.project().filter((point) => point.visible).sort((a, b) => weight(b.id) - weight(a.id) || a.distance - b.distance);
-  const taken: { x: number; y: number }[] = [];
+  const taken: { x: number; y: number; width: number }[] = [];
   let used = 0;
   for (const point of points) {
     if (used >= LABELS_MAX) break;
-    if (taken.some((other) => Math.abs(other.x - point.x) < 108 && Math.abs(other.y - point.y) < 34)) continue;
     const thing = store.things.get(point.id);
     if (!thing) continue;
-    taken.push(point);
+    const state = states.get(point.id);
+    const name = nameOf(thing);
+    const shown = state?.quiet ? "⌀" : keyValue(thing);
+    const width = 30 + 7 * (name.length + shown.length);
+    const crowded = taken.some((other) => Math.abs(other.x - point.x) < (other.width + width) / 2 && Math.abs(other.y - point.y) < 28);
+    if (crowded) continue;
+    taken.push({ x: point.x, y: point.y, width });
     let label = pool[used];
     if (!label) {
       label = element("div", "label");
@@ -186,12 +191,11 @@ function placeLabels(): void {
     used += 1;
     label.hidden = false;
     label.style.transform = `translate(-50%, -100%) translate(${Math.round(point.x)}px, ${Math.round(point.y)}px)`;
-    const state = states.get(point.id);
     label.dataset.severity = String(state?.anomaly ? 2 : (state?.severity ?? 0));
     label.classList.toggle("selected", point.id === selected);
     label.classList.toggle("quiet", state?.quiet ?? true);
-    setText(label.children[0] as HTMLElement, nameOf(thing));
-    setText(label.children[1] as HTMLElement, state?.quiet ? "⌀" : keyValue(thing));
+    setText(label.children[0] as HTMLElement, name);
+    setText(label.children[1] as HTMLElement, shown);
   }
   pool.slice(used).forEach((label) => (label.hidden = true));
 }
@@ -226,7 +230,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     tree.search.focus();
   } else if (event.key === "Escape") {
-    tree.search.blur();
+    tree.clearSearch();
     select(null);
   } else if (event.key === "?") help.showModal();
   else if (event.key === "h" || event.key === "H") plant?.home(layout);

@@ -37,6 +37,12 @@ export class Tree {
     this.filter();
   }
 
+  clearSearch(): void {
+    this.search.value = "";
+    this.search.blur();
+    this.filter();
+  }
+
   update(id: string, state: MachineState, value: string): void {
     const row = this.rows.get(id);
     if (!row) return;

@@ -37,6 +37,9 @@ enum Sent {
     Text(Value, u8),
 }
 
+/// A Thing's number, a feature, a property, and an index into an array.
+type SlotKey = (u32, Arc<str>, Arc<str>, Option<u32>);
+
 /// The slots of one subscription.
 #[derive(Debug)]
 pub(crate) struct Columns {
@@ -44,7 +47,7 @@ pub(crate) struct Columns {
     features: Option<Vec<String>>,
     slots_max: usize,
     things: HashMap<ThingId, u32>,
-    slots: HashMap<(u32, Arc<str>, Arc<str>, Option<u32>), u32>,
+    slots: HashMap<SlotKey, u32>,
     sent: Vec<Sent>,
 }
 
@@ -160,7 +163,7 @@ impl Columns {
 
     fn note_value(
         &mut self,
-        key: (u32, Arc<str>, Arc<str>, Option<u32>),
+        key: SlotKey,
         value: &Value,
         quality: u8,
         unit: Option<&str>,
@@ -268,13 +271,7 @@ impl Columns {
     }
 }
 
-fn put_slot(
-    out: &mut Vec<u8>,
-    slot: u32,
-    key: &(u32, Arc<str>, Arc<str>, Option<u32>),
-    kind: Kind,
-    unit: Option<&str>,
-) {
+fn put_slot(out: &mut Vec<u8>, slot: u32, key: &SlotKey, kind: Kind, unit: Option<&str>) {
     let (thing, feature, property, index) = key;
     if !out.is_empty() {
         out.push(b',');

@@ -205,9 +205,13 @@ mod tests {
                             Some(Taken::Newest { things, changes }) => {
                                 prop_assert_eq!(changes, pending.len() as u64);
                                 for (thing, feature, _) in &pending {
-                                    let owed = &things[&ThingId::new(&format!("s:{thing}")).expect("an id")];
+                                    let id = ThingId::new(&format!("s:{thing}")).expect("an id");
+                                    let owed = &things[&id];
                                     match feature {
-                                        Some(feature) => prop_assert!(owed.features.contains(format!("f{feature}").as_str())),
+                                        Some(feature) => {
+                                            let name = format!("f{feature}");
+                                            prop_assert!(owed.features.contains(name.as_str()));
+                                        }
                                         None => prop_assert!(owed.whole),
                                     }
                                 }

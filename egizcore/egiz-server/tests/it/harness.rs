@@ -171,16 +171,17 @@ impl Server {
         let program = Arc::new(Program::default());
         let store = Store::open_in_memory(StoreOptions::new(random())).await.expect("a registry in memory");
         let metrics = ServerMetrics::register(&mut Registry::default());
+        let hub = egiz_server::live::Hub::new(
+            engine.clone(),
+            egiz_server::live::HubSettings::default(),
+            &mut Registry::default(),
+        );
         let ports = Ports {
             engine,
             writes: gate.clone(),
             store: store.clone(),
             program: program.clone(),
-            hub: egiz_server::live::Hub::new(
-                engine.clone(),
-                egiz_server::live::HubSettings::default(),
-                &mut Registry::default(),
-            ),
+            hub,
             clock,
             random: random(),
             settings: Arc::new(settings),
