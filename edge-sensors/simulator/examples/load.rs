@@ -3,13 +3,15 @@
 //! ```text
 //! cargo run --release -p egiz-simulator --example load -- 127.0.0.1 1883 2000 1000 30
 //! ```
-//! Arguments: broker's host and port, devices, interval in milliseconds, duration in seconds. Each device holds
+//! Arguments: broker's host and port, devices, interval in milliseconds, duration in seconds; MQTT 5, or
+//! 3.1.1 with a sixth one. Each device holds
 //! one socket: `ulimit -n` must allow them.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use egiz_simulator::config::Protocol;
 use egiz_simulator::{Simulator, SimulatorConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -20,14 +22,15 @@ fn now_ms() -> i64 {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [host, port, devices, interval_ms, duration_s] = arguments.as_slice() else {
-        anyhow::bail!("usage: load <host> <port> <devices> <interval_ms> <duration_s>");
+    let [host, port, devices, interval_ms, duration_s, rest @ ..] = arguments.as_slice() else {
+        anyhow::bail!("usage: load <host> <port> <devices> <interval_ms> <duration_s> [3.1.1]");
     };
     let config = SimulatorConfig {
         broker_host: host.clone(),
         broker_port: port.parse()?,
         devices: devices.parse()?,
         interval_ms: interval_ms.parse()?,
+        protocol: if rest.is_empty() { Protocol::V5 } else { Protocol::V311 },
         ..SimulatorConfig::default()
     };
     let simulator = Simulator::new(config, Arc::new(now_ms))?;

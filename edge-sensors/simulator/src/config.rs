@@ -21,7 +21,7 @@ pub struct SimulatorConfig {
     pub broker_port: u16,
     /// MQTT version that the devices speak.
     pub protocol: Protocol,
-    /// Site in the topic names: lower-case letters, digits, `_`, `-`, at most 32 characters.
+    /// Site in the topic names: 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`, starting with a letter or digit.
     pub site: String,
     /// Number of devices, each with its own connection, 1 to 20,000. The first 18 are the plant of
     /// `configs/factory-layout.json`; more are further lines with further numbers.
@@ -255,7 +255,7 @@ impl SimulatorConfig {
             is_name(&self.site),
             "site",
             &self.site,
-            "1 to 32 characters of a-z, 0-9, underscore and hyphen",
+            "1 to 64 of a-z, A-Z, 0-9, '-', '_', '.', starting with a letter or digit",
         )?;
         check((1..=20_000).contains(&self.devices), "devices", self.devices, "1 to 20000")?;
         check(
@@ -330,8 +330,7 @@ fn is_host(host: &str) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=32).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
+    (1..=64).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }

@@ -1,8 +1,8 @@
 //! One device's connection: connect, announce, send, and connect again.
 //!
 //! ```text
-//!  (start delay) ──► connecting ──CONNACK──► online: status, meta, then telemetry ──stop──► offline status,
-//!                        ▲  └──────error──┐      │                                          drain, disconnect
+//!  (start delay) ──► connecting ──CONNACK──► online: status, meta, then telemetry ──stop──► the rest,
+//!                        ▲  └──────error──┐      │                                offline status, disconnect
 //!                        └── back-off ◄───┴─error┘
 //! ```
 
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TimestampUnit;
-use crate::link::{Link, LinkError, LinkEvent, LinkOptions};
+use crate::link::{Link, LinkError, LinkEvent, LinkOptions, Publisher};
 use crate::noise::Noise;
 use crate::outbox::Outbox;
 use crate::payload;
@@ -119,7 +119,7 @@ impl Device {
                 biased;
                 () = shutdown.cancelled() => {
                     if is_online {
-                        self.leave(context, &mut link).await;
+                        self.leave(context, &mut link, &publisher).await;
                     }
                     break Ended::Stopped;
                 }
@@ -178,28 +178,33 @@ impl Device {
         false
     }
 
-    /// Says that the device goes offline, waits for what is outstanding, and disconnects.
-    async fn leave(&self, context: &DeviceContext, link: &mut Link) {
+    /// Sends what is left, says that the device goes offline, and disconnects.
+    async fn leave(&self, context: &DeviceContext, link: &mut Link, publisher: &Publisher) {
         let deadline = Instant::now() + context.drain;
-        let publisher = {
-            let mut outbox = self.outbox.lock();
-            outbox.control(&self.status_topic, &self.status(context, false));
-            outbox.close()
-        };
-        while self.outbox.lock().has_in_flight() {
+        if !self.drain(context, link, deadline).await {
+            return;
+        }
+        self.outbox.lock().control(&self.status_topic, &self.status(context, false));
+        if !self.drain(context, link, deadline).await {
+            return;
+        }
+        publisher.disconnect();
+        // Ends with an error as soon as the packet is out and the broker has closed.
+        while let Ok(Ok(_)) = timeout_at(deadline, link.poll()).await {}
+    }
+
+    /// Waits until everything is acknowledged; returns false when connection or time end before.
+    async fn drain(&self, context: &DeviceContext, link: &mut Link, deadline: Instant) -> bool {
+        while !self.outbox.lock().is_empty() {
             match timeout_at(deadline, link.poll()).await {
                 Ok(Ok(event)) => {
                     self.settle(context, event);
                 }
-                // The connection or the time is over: the report counts what is left.
-                Ok(Err(_)) | Err(_) => return,
+                // The report counts what is left.
+                Ok(Err(_)) | Err(_) => return false,
             }
         }
-        if let Some(publisher) = publisher {
-            publisher.disconnect();
-            // Ends with an error as soon as the packet is out and the broker has closed.
-            while let Ok(Ok(_)) = timeout_at(deadline, link.poll()).await {}
-        }
+        true
     }
 
     fn status(&self, context: &DeviceContext, is_online: bool) -> Bytes {

@@ -20,6 +20,9 @@ const OUTGOING_BYTES: usize = 256 * 1024;
 /// Control messages that may wait beside a device's window: status, meta and the last status.
 const CONTROL_MESSAGES: u16 = 4;
 
+/// Events a connection holds room for at once; it reserves 100 by itself, most of a device's memory.
+const EVENTS: usize = 4;
+
 /// What a link needs to connect.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkOptions {
@@ -111,7 +114,8 @@ impl Link {
                 if let Some(credential) = &options.credential {
                     mqtt.set_credentials(&credential.username, &credential.password);
                 }
-                let (client, events) = rumqttc::AsyncClient::new(mqtt, capacity);
+                let (client, mut events) = rumqttc::AsyncClient::new(mqtt, capacity);
+                events.state.events.shrink_to(EVENTS);
                 (Publisher::V311(client), Link::V311(Box::new(events)))
             }
             Protocol::V5 => {
@@ -130,7 +134,8 @@ impl Link {
                 if let Some(credential) = &options.credential {
                     mqtt.set_credentials(&credential.username, &credential.password);
                 }
-                let (client, events) = v5::AsyncClient::new(mqtt, capacity);
+                let (client, mut events) = v5::AsyncClient::new(mqtt, capacity);
+                events.state.events.shrink_to(EVENTS);
                 (Publisher::V5(client), Link::V5(Box::new(events)))
             }
         }

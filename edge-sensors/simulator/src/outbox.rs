@@ -34,8 +34,6 @@ pub(crate) struct Outbox {
     waiting: VecDeque<Message>,
     in_flight: VecDeque<InFlight>,
     publisher: Option<Publisher>,
-    /// A stopping device sends no more telemetry.
-    is_closed: bool,
 }
 
 impl Outbox {
@@ -46,7 +44,6 @@ impl Outbox {
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             publisher: None,
-            is_closed: false,
         }
     }
 
@@ -64,7 +61,7 @@ impl Outbox {
     /// Sends waiting messages while the window is open, and returns how many.
     pub(crate) fn send(&mut self, topic: &str) -> u64 {
         let mut sent = 0;
-        let Some(publisher) = self.publisher.as_ref().filter(|_| !self.is_closed) else { return sent };
+        let Some(publisher) = &self.publisher else { return sent };
         while self.in_flight.len() < self.window {
             let Some(message) = self.waiting.pop_front() else { break };
             if !publisher.publish(topic, &message.payload, false) {
@@ -115,14 +112,9 @@ impl Outbox {
         self.in_flight.remove(position)?.message
     }
 
-    /// Stops sending telemetry: what waits stays where it is.
-    pub(crate) fn close(&mut self) -> Option<Publisher> {
-        self.is_closed = true;
-        self.publisher.clone()
-    }
-
-    pub(crate) fn has_in_flight(&self) -> bool {
-        !self.in_flight.is_empty()
+    /// Reports whether everything was acknowledged, control messages included.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty() && self.waiting.is_empty()
     }
 
     /// Number of telemetry messages that were neither acknowledged nor dropped.
@@ -170,7 +162,7 @@ mod tests {
         assert_eq!(outbox.outstanding(), 3);
         outbox.disconnect();
         assert_eq!(waiting(&outbox), [1, 3, 4]);
-        assert!(!outbox.has_in_flight());
+        assert!(outbox.in_flight.is_empty());
     }
 
     #[test]

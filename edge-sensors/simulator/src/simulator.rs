@@ -37,10 +37,10 @@ const SLICES: u64 = 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatorError {
     /// The configuration is wrong.
-    #[error("simulator configuration: {0}")]
+    #[error("the simulator's configuration is refused")]
     Config(#[from] ConfigError),
     /// The credentials are wrong.
-    #[error("simulator credentials")]
+    #[error("the simulator's credentials are refused")]
     Credentials(#[from] CredentialsError),
     /// The file for the truth can't be opened.
     #[error("can't open {path} for the truth about faults")]
@@ -214,14 +214,15 @@ impl Simulator {
         SimulatorHandle { shared: self.shared.clone() }
     }
 
-    /// Connects the devices and publishes until `shutdown`; then every device says that it is offline.
+    /// Connects the devices and publishes until `shutdown`; then every connected device sends what it still has
+    /// and says that it is offline, within the drain time.
     ///
     /// # Errors
     /// Returns [`SimulatorError::Plant`] if the computation panicked.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Report, SimulatorError> {
         let Simulator { shared, devices } = self;
-        // Ends the devices when this future is dropped or the plant fails, too.
-        let stop = shutdown.child_token();
+        // Devices go after the pacemaker, so that the last samples are sent; and with this future if it is dropped.
+        let stop = CancellationToken::new();
         let _guard = stop.clone().drop_guard();
         let mut tasks = JoinSet::new();
         for device in devices {
@@ -229,7 +230,8 @@ impl Simulator {
                 Duration::from_secs_f64(device.machine as f64 / f64::from(shared.config.connects_per_s));
             tasks.spawn(device.run(shared.context.clone(), delay, stop.clone()));
         }
-        let late_slices = pace(&shared, &stop).await?;
+        let late_slices = pace(&shared, &shutdown).await?;
+        stop.cancel();
         let mut failed_devices = 0;
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {

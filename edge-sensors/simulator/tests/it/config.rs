@@ -21,7 +21,7 @@ fn the_error_names_key_value_and_what_is_allowed() {
         ("interval_ms = 5", "interval_ms is 5; allowed is 10 to 3600000"),
         ("speed = 0.0", "speed is 0.0; allowed is a number above 0, to 3600"),
         ("speed = nan", "speed is NaN; allowed is a number above 0, to 3600"),
-        ("site = \"a/b\"", "site is \"a/b\"; allowed is 1 to 32 characters of a-z"),
+        ("site = \"a/b\"", "site is \"a/b\"; allowed is 1 to 64 of a-z"),
         ("broker_host = \"a b\"", "broker_host is \"a b\"; allowed is a host name or an IP address"),
         (
             "start_time_of_day = \"25:00\"",
