@@ -225,7 +225,7 @@ impl Applier {
 /// Applies one record as the journal has it: live and on replay.
 ///
 /// # Errors
-/// Where the bytes are no record of this version; the engine goes on with the next.
+/// Where the bytes are no record of this version; the engine counts it and goes on with the next.
 pub(crate) fn apply_record(
     engine: &mut Engine,
     retained: &Mutex<Retained>,
@@ -233,7 +233,7 @@ pub(crate) fn apply_record(
     bytes: &[u8],
     changes: &mut Vec<Change>,
 ) -> Result<Outcome, egiz_model::record::DecodeError> {
-    let record = Record::decode(bytes)?;
+    let record = Record::decode(bytes).inspect_err(|_| engine.skip(offset))?;
     if let Body::Message(message) = &record.body
         && message.retain
     {

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::pipeline::{State, apply_record};
 use crate::retained::Retained;
-use crate::snapshot::SnapshotFolder;
+use crate::snapshot::{Snapshot, SnapshotFolder};
 
 /// What was opened.
 pub(crate) struct Opened {
@@ -33,19 +33,29 @@ pub(crate) fn open(
     let folder = &config.data.dir;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
+    let snapshots = SnapshotFolder::open(folder.join("snapshots"))?;
+    let (newest, damaged) = snapshots.newest().context("the snapshots cannot be read")?;
     let journal_clock = Arc::new(move || clock().as_micros());
+    // After a power cut with durability "os" the log may end before the snapshot; offsets must not be given out twice.
+    let next_at_least = newest.as_ref().map_or(0, |snapshot| snapshot.next_offset);
+    let journal_config = JournalConfig { next_at_least, ..journal_config(&config.journal) };
     let (journal, recovery) =
-        FileJournal::open(&folder.join("journal"), journal_config(&config.journal), metrics, journal_clock)
+        FileJournal::open(&folder.join("journal"), journal_config, metrics, journal_clock)
             .with_context(|| format!("the data folder {} cannot be opened", folder.display()))?;
+    for damage in damaged {
+        tracing::warn!(
+            damage,
+            "a snapshot is damaged; an older one and more of the journal give the same state"
+        );
+    }
     if let Some(torn) = &recovery.torn_tail {
         tracing::warn!(
             ?torn,
             "the journal's end was being written when the program stopped; nothing in it had been acknowledged, and it was cut off"
         );
     }
-    let snapshots = SnapshotFolder::open(folder.join("snapshots"))?;
     let journal: Arc<dyn Journal> = Arc::new(journal);
-    let state = replay(&*journal, &snapshots, config)?;
+    let state = replay(&*journal, newest, config)?;
     Ok(Opened { journal, snapshots, state })
 }
 
@@ -75,24 +85,13 @@ pub(crate) fn limits(config: &config::Config) -> Limits {
     }
 }
 
-fn replay(
-    journal: &dyn Journal,
-    snapshots: &SnapshotFolder,
-    config: &config::Config,
-) -> anyhow::Result<State> {
+fn replay(journal: &dyn Journal, newest: Option<Snapshot>, config: &config::Config) -> anyhow::Result<State> {
     let begun = Instant::now();
     let limits = limits(config);
     let mut retained = Retained::new(
         config.mqtt.max_retained_messages,
         usize::try_from(config.mqtt.max_retained_bytes).unwrap_or(usize::MAX),
     );
-    let (newest, damaged) = snapshots.newest().context("the snapshots cannot be read")?;
-    for damage in damaged {
-        tracing::warn!(
-            damage,
-            "a snapshot is damaged; an older one and more of the journal give the same state"
-        );
-    }
     let mut engine = match newest {
         None => Engine::new(limits),
         Some(snapshot) => {

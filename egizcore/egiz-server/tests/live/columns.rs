@@ -1,0 +1,131 @@
+//! Columns, decoded as a browser does, equal the engine's state.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{Client, Server};
+
+#[derive(Default)]
+struct Table {
+    things: BTreeMap<u64, String>,
+    slots: BTreeMap<u64, String>,
+    values: BTreeMap<String, Value>,
+    seq: u64,
+}
+
+impl Table {
+    fn text(&mut self, frame: &Value) {
+        self.seq += 1;
+        assert_eq!(frame["seq"], self.seq, "no gap: {frame}");
+        for thing in frame["things"].as_array().into_iter().flatten() {
+            self.things.insert(
+                thing["thing"].as_u64().expect("a number"),
+                thing["thingId"].as_str().expect("an id").to_owned(),
+            );
+        }
+        for slot in frame["slots"].as_array().into_iter().flatten() {
+            let thing = &self.things[&slot["thing"].as_u64().expect("a number")];
+            let index = slot["index"].as_u64().map_or(String::new(), |index| format!("[{index}]"));
+            let name = format!(
+                "{thing} {}{index} {}",
+                slot["property"].as_str().expect("a name"),
+                slot["type"].as_str().expect("a type")
+            );
+            self.slots.insert(slot["slot"].as_u64().expect("a number"), name);
+        }
+        for text in frame["texts"].as_array().into_iter().flatten() {
+            self.values.insert(self.slots[&text[0].as_u64().expect("a slot")].clone(), text[1].clone());
+        }
+        for (slot, value) in frame["slot"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .zip(frame["value"].as_array().into_iter().flatten())
+        {
+            self.values.insert(self.slots[&slot.as_u64().expect("a slot")].clone(), value.clone());
+        }
+        if frame["event"] == "ThingDeleted" {
+            let gone = frame["thingId"].as_str().expect("an id");
+            self.values.retain(|name, _| !name.starts_with(&format!("{gone} ")));
+        }
+    }
+
+    fn binary(&mut self, bytes: &[u8]) {
+        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        assert_eq!(&bytes[..4], b"EGC1");
+        self.seq += 1;
+        assert_eq!(u64_at(8), self.seq, "no gap");
+        let count = u32_at(32) as usize;
+        let values_at = (40 + 4 * count).next_multiple_of(8);
+        assert_eq!(bytes.len(), values_at + 9 * count);
+        for index in 0..count {
+            let number = f64::from_bits(u64_at(values_at + 8 * index));
+            let value = if number.is_nan() { Value::Null } else { json!(number) };
+            self.values.insert(self.slots[&u64::from(u32_at(40 + 4 * index))].clone(), value);
+        }
+    }
+
+    async fn until(&mut self, client: &mut Client, expected: &Value) {
+        for _ in 0..100 {
+            match client.next_message().await {
+                Message::Text(text) => self.text(&serde_json::from_str(&text).expect("JSON")),
+                Message::Binary(bytes) => self.binary(&bytes),
+                other => panic!("unexpected {other:?}"),
+            }
+            if json!(self.values) == *expected {
+                return;
+            }
+        }
+        panic!("{:?} is not {expected}", self.values);
+    }
+}
+
+async fn check(format: &str, truth: Value, whole: Value) {
+    let server = Server::start().await;
+    server.put("s:a", "", &json!({"features": {"f": {"properties": {"x": 1.5, "ok": true, "word": "on", "zones": [1, 2], "none": null}}}}));
+    let mut client = server.client().await;
+    client.subscribe(json!({"format": format, "tickMs": 50})).await;
+    let mut table = Table::default();
+    let expected = |x: Value, second: Value| json!({"s:a x number": x, "s:a ok boolean": truth, "s:a word text": "on", "s:a zones[0] number": whole, "s:a zones[1] number": second, "s:a none number": null});
+    let two = json!(2.0);
+    table.until(&mut client, &expected(json!(1.5), two.clone())).await;
+
+    for step in 0..40 {
+        server.put("s:a", "/features/f/properties/x", &json!(f64::from(step) + 0.25));
+    }
+    table.until(&mut client, &expected(json!(39.25), two.clone())).await;
+    assert!(table.seq < 40, "newest values, not every one");
+
+    server.put("s:b", "", &json!({"features": {"g": {"properties": {"y": 7.5}}}}));
+    let mut both = expected(json!(39.25), two);
+    both["s:b y number"] = json!(7.5);
+    table.until(&mut client, &both).await;
+    server.delete("s:a", "");
+    table.until(&mut client, &json!({"s:b y number": 7.5})).await;
+}
+
+#[tokio::test]
+async fn json_columns_equal_the_engine() {
+    check("columns", json!(true), json!(1.0)).await;
+}
+
+#[tokio::test]
+async fn binary_columns_equal_the_engine() {
+    check("columns-binary", json!(1.0), json!(1.0)).await;
+}
+
+#[tokio::test]
+async fn only_the_wanted_features_have_slots() {
+    let server = Server::start().await;
+    server.put(
+        "s:a",
+        "",
+        &json!({"features": {"f": {"properties": {"x": 1.5}}, "g": {"properties": {"y": 2.5}}}}),
+    );
+    let mut client = server.client().await;
+    client.subscribe(json!({"format": "columns", "fields": "g"})).await;
+    Table::default().until(&mut client, &json!({"s:a y number": 2.5})).await;
+}
