@@ -26,12 +26,22 @@ use crate::metrics::{BrokerMetrics, Qos};
 use crate::outbox::Outbox;
 use crate::router::ClientNumber;
 use crate::session::{ConnectRequest, Event, Fault, Session, SubscribeRequest, Version};
+use crate::settling::Settling;
 use crate::topic;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
+/// How long a connection that is being closed may take for what is left to write.
+const CLOSING_GRACE: Duration = Duration::from_secs(1);
 /// Topics that a client was allowed or denied, remembered; beyond, they are asked anew.
 const REMEMBERED_TOPICS: usize = 64;
+
+/// Who calls, from where, and until when it is to be let in.
+struct Caller<'a> {
+    request: &'a ConnectRequest,
+    peer: SocketAddr,
+    deadline: Instant,
+}
 
 /// Why a connection ends.
 enum End {
@@ -75,7 +85,8 @@ pub(crate) async fn run(broker: &Broker, stream: TcpStream, peer: SocketAddr, st
             }
         }
     };
-    let Some((client, keep_alive)) = log_in(shared, &request, peer, &mut writer).await else { return };
+    let caller = Caller { request: &request, peer, deadline };
+    let Some((client, keep_alive)) = log_in(shared, &caller, &mut writer).await else { return };
     let outbox = Arc::new(Outbox::new(
         request.version,
         request.receive_max,
@@ -95,6 +106,7 @@ pub(crate) async fn run(broker: &Broker, stream: TcpStream, peer: SocketAddr, st
         client: Arc::clone(&client),
         outbox: Arc::clone(&outbox),
         number,
+        settling: Arc::new(Settling::new()),
         filters: BTreeSet::new(),
         allowed: Vec::new(),
         denied: BTreeSet::new(),
@@ -121,7 +133,7 @@ pub(crate) async fn run(broker: &Broker, stream: TcpStream, peer: SocketAddr, st
         }
     }
     if let Some(will) = request.will.filter(|_| !matches!(end, End::Goodbye)) {
-        publish_will(shared, &client, number, will).await;
+        connection.publish_will(will).await;
     }
     outbox.close();
     if let Err(error) = writing.await
@@ -135,6 +147,8 @@ pub(crate) async fn run(broker: &Broker, stream: TcpStream, peer: SocketAddr, st
 async fn refuse(writer: &mut OwnedWriteHalf, version: Option<Version>, fault: Fault) {
     let answer: &[u8] = match (version, fault.code) {
         (Some(Version::V5), code) => &[0x20, 3, 0, code, 0],
+        // Without an id there is no session to come back to (MQTT-3.1.3-8).
+        (Some(Version::V3), 0x85) => &[0x20, 2, 0, 2],
         // An unknown version is answered as 3.1.1 has it (MQTT-3.1.2-2).
         (_, 0x84) => &[0x20, 2, 0, 1],
         _ => return,
@@ -146,23 +160,21 @@ async fn refuse(writer: &mut OwnedWriteHalf, version: Option<Version>, fault: Fa
 /// Checks the login; the client and how long it may be silent. Answers a refusal.
 async fn log_in(
     shared: &Arc<Shared>,
-    request: &ConnectRequest,
-    peer: SocketAddr,
+    caller: &Caller<'_>,
     writer: &mut OwnedWriteHalf,
 ) -> Option<(Arc<ClientInfo>, Option<Duration>)> {
+    let &Caller { request, peer, deadline } = caller;
     let login = Login {
         client_id: &request.client_id,
         username: request.username.as_deref(),
         password: request.password.as_deref(),
         peer,
     };
-    let refusal = if request.client_id.is_empty() && !request.clean && request.version == Version::V3 {
-        // Without an id there is no session to come back to (MQTT-3.1.3-8).
-        Err(("client-id-missing", 2, 0x85))
-    } else if request.wants_authentication {
+    let refusal = if request.wants_authentication {
         Err(("authentication-method", 5, 0x8C))
     } else {
-        shared.gatekeeper.authenticate(login).await.map_err(|denied| match denied {
+        let checked = timeout_at(deadline, shared.gatekeeper.authenticate(login)).await;
+        checked.unwrap_or(Err(Denied::Busy)).map_err(|denied| match denied {
             Denied::BadCredentials => ("bad-credentials", 4, 0x86),
             Denied::NotAuthorized => ("not-authorized", 5, 0x87),
             Denied::Busy => ("busy", 3, 0x89),
@@ -234,49 +246,47 @@ fn accept(shared: &Shared, outbox: &Outbox, request: &ConnectRequest, client: &C
     })));
 }
 
+/// Writes what gathers until the outbox is closed; then what is left, for a moment.
 async fn write(shared: Arc<Shared>, mut writer: OwnedWriteHalf, outbox: Arc<Outbox>) {
-    loop {
-        let bytes = outbox.take();
-        if bytes.is_empty() {
-            if outbox.is_closed() {
-                break;
-            }
-            outbox.changed.notified().await;
-            continue;
-        }
-        match timeout(shared.config.write_timeout, writer.write_all(&bytes)).await {
-            Ok(Ok(())) => {
-                shared.metrics.sent_bytes.inc_by(bytes.len() as u64);
-            }
-            Ok(Err(_)) => break,
-            Err(_) => {
-                BrokerMetrics::count(&shared.metrics.closed, "write-timeout");
-                break;
-            }
-        }
+    let closed = async {
+        outbox.closed.cancelled().await;
+        tokio::time::sleep(CLOSING_GRACE).await;
+    };
+    tokio::select! {
+        () = write_on(&shared, &mut writer, &outbox) => {}
+        () = closed => {}
     }
     outbox.close();
     // The peer may be gone already.
     let _ = writer.shutdown().await;
 }
 
-/// Publishes a will as if the client had.
-async fn publish_will(shared: &Arc<Shared>, client: &Arc<ClientInfo>, number: ClientNumber, will: Publish) {
-    if !client.rights.may_publish(&will.topic) {
-        BrokerMetrics::count(&shared.metrics.refused, "not-authorized");
-        return;
-    }
-    let room = shared.intake.reserve(will.byte_len()).await;
-    let receipt = {
-        let (shared, will) = (Arc::clone(shared), will.clone());
-        Receipt::new(move |result| {
-            if result.is_ok() {
-                shared.retain(&will);
-                shared.fan_out(&will, Some(number));
+async fn write_on(shared: &Shared, writer: &mut OwnedWriteHalf, outbox: &Outbox) {
+    let mut bytes = BytesMut::new();
+    loop {
+        bytes = outbox.take(bytes);
+        if bytes.is_empty() {
+            if outbox.is_closed() {
+                return;
             }
-        })
-    };
-    shared.intake.submit(client, &[will], room, receipt);
+            outbox.changed.notified().await;
+            continue;
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match timeout(shared.config.write_timeout, writer.write(rest)).await {
+                Ok(Ok(count @ 1..)) => {
+                    shared.metrics.sent_bytes.inc_by(count as u64);
+                    rest = &rest[count..];
+                }
+                Ok(_) => return,
+                Err(_) => {
+                    BrokerMetrics::count(&shared.metrics.closed, "write-timeout");
+                    return;
+                }
+            }
+        }
+    }
 }
 
 struct Connection<'b> {
@@ -286,6 +296,7 @@ struct Connection<'b> {
     client: Arc<ClientInfo>,
     outbox: Arc<Outbox>,
     number: ClientNumber,
+    settling: Arc<Settling<Outcome>>,
     filters: BTreeSet<String>,
     /// Topics that may be published to, asked before.
     allowed: Vec<bytestring::ByteString>,
@@ -301,6 +312,13 @@ struct Batch {
     bytes: usize,
 }
 
+/// What became of a batch.
+struct Outcome {
+    publishes: Arc<[Publish]>,
+    acknowledgements: Vec<(NonZeroU16, u8)>,
+    result: Result<(), Refusal>,
+}
+
 impl Connection<'_> {
     async fn read(
         &mut self,
@@ -314,6 +332,7 @@ impl Connection<'_> {
                     Ok(None) => break,
                     Ok(Some(Event::Publish(publish, id))) => {
                         if let Err(end) = self.take(publish, id, &mut batch) {
+                            self.hand_over(batch).await;
                             return end;
                         }
                     }
@@ -331,6 +350,7 @@ impl Connection<'_> {
                 }
             }
             self.hand_over(batch).await;
+            self.outbox.room().await;
             self.buffer.reserve(READ_BYTES);
             let read = match keep_alive {
                 None => reader.read_buf(&mut self.buffer).await,
@@ -384,28 +404,47 @@ impl Connection<'_> {
         }
         let may = self.client.rights.may_publish(&publish.topic);
         if may && self.allowed.len() < REMEMBERED_TOPICS {
-            self.allowed.push(publish.topic.clone());
+            // A copy: the topic itself is a part of the read buffer, which would be kept with it.
+            self.allowed.push(bytestring::ByteString::from(&*publish.topic));
         }
         may
     }
 
     /// Hands a batch to the intake; waits for room, which is what slows the client down.
     async fn hand_over(&mut self, batch: Batch) {
-        if batch.publishes.is_empty() {
-            self.outbox.acknowledge(&batch.acknowledgements);
+        if batch.publishes.is_empty() && batch.acknowledgements.is_empty() {
             return;
         }
+        let Some(ticket) = self.settling.ticket().await else { return };
+        let publishes: Arc<[Publish]> = batch.publishes.into();
+        let settle = {
+            let (shared, outbox, number) = (Arc::clone(self.shared), Arc::clone(&self.outbox), self.number);
+            let (settling, publishes) = (Arc::clone(&self.settling), Arc::clone(&publishes));
+            move |result| {
+                let outcome = Outcome { publishes, acknowledgements: batch.acknowledgements, result };
+                settling.settle(ticket, outcome, |outcome| apply(&shared, &outbox, number, outcome));
+            }
+        };
+        if publishes.is_empty() {
+            return settle(Ok(()));
+        }
+        // Made first: should this future be dropped while it waits for room, the ticket is settled all the same.
+        let receipt = Receipt::new(settle);
         let room = self.shared.intake.reserve(batch.bytes).await;
-        for publish in batch.publishes.iter().filter(|publish| publish.qos == 0) {
+        for publish in publishes.iter().filter(|publish| publish.qos == 0) {
             self.shared.fan_out(publish, Some(self.number));
         }
-        let publishes: Arc<[Publish]> = batch.publishes.into();
-        let receipt = {
-            let (shared, outbox, number) = (Arc::clone(self.shared), Arc::clone(&self.outbox), self.number);
-            let (publishes, acknowledgements) = (Arc::clone(&publishes), batch.acknowledgements);
-            Receipt::new(move |result| settle(&shared, &outbox, number, &publishes, acknowledgements, result))
-        };
         self.shared.intake.submit(&self.client, &publishes, room, receipt);
+    }
+
+    /// Publishes the will as if the client had.
+    async fn publish_will(&mut self, will: Publish) {
+        if !self.client.rights.may_publish(&will.topic) {
+            BrokerMetrics::count(&self.shared.metrics.refused, "not-authorized");
+            return;
+        }
+        let bytes = will.byte_len();
+        self.hand_over(Batch { publishes: vec![will], acknowledgements: Vec::new(), bytes }).await;
     }
 
     /// Answers what is no publish; `Some` ends the connection.
@@ -505,22 +544,15 @@ impl Connection<'_> {
 }
 
 /// What a commit, or its failure, means for the publisher and the subscribers.
-fn settle(
-    shared: &Shared,
-    outbox: &Outbox,
-    number: ClientNumber,
-    publishes: &[Publish],
-    mut acknowledgements: Vec<(NonZeroU16, u8)>,
-    result: Result<(), Refusal>,
-) {
+fn apply(shared: &Shared, outbox: &Outbox, number: ClientNumber, outcome: Outcome) {
+    let Outcome { publishes, mut acknowledgements, result } = outcome;
     match result {
         Ok(()) => {
-            shared
-                .metrics
-                .acknowledged
-                .inc_by(acknowledgements.iter().filter(|(_, code)| *code == 0).count() as u64);
-            outbox.acknowledge(&acknowledgements);
-            for publish in publishes {
+            if outbox.acknowledge(&acknowledgements) {
+                let accepted = acknowledgements.iter().filter(|(_, code)| *code == 0).count();
+                shared.metrics.acknowledged.inc_by(accepted as u64);
+            }
+            for publish in &*publishes {
                 shared.retain(publish);
                 if publish.qos > 0 {
                     shared.fan_out(publish, Some(number));
@@ -532,7 +564,7 @@ fn settle(
                 Refusal::NoSpace => ("no-space", 0x97),
                 Refusal::Internal => ("internal", 0x80),
             };
-            for _ in publishes {
+            for _ in &*publishes {
                 BrokerMetrics::count(&shared.metrics.refused, reason);
             }
             match outbox.version() {
@@ -542,10 +574,13 @@ fn settle(
                     }
                     outbox.acknowledge(&acknowledgements);
                 }
-                // 3.1.1 has no refusal: the connection ends without an acknowledgement.
+                // 3.1.1 has no refusal: the connection ends, and nothing is acknowledged any more.
                 Version::V3 if !acknowledgements.is_empty() => {
-                    BrokerMetrics::count(&shared.metrics.closed, reason);
-                    outbox.close();
+                    outbox.stop_acknowledging();
+                    if !outbox.is_closed() {
+                        BrokerMetrics::count(&shared.metrics.closed, reason);
+                        outbox.close();
+                    }
                 }
                 Version::V3 => {}
             }

@@ -128,18 +128,21 @@ pub trait TopicRights: Send + Sync + std::fmt::Debug {
 /// A device: it publishes under its own topics and hears its own commands, nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceRights {
-    own: [String; 2],
+    own: Option<[String; 2]>,
 }
 
 impl DeviceRights {
-    /// The rights of `<site>:<device>`.
+    /// The rights of `<site>:<device>`. A name that is not one topic level, or holds a wildcard, has no rights: it would
+    /// reach into the topics of others.
     #[must_use]
     pub fn new(site: &str, device: &str) -> Self {
-        Self { own: [format!("sensors/{site}/{device}/"), format!("devices/{site}/{device}/")] }
+        let is_level = |name: &str| !name.is_empty() && !name.contains(['/', '+', '#', '\0']);
+        let own = [format!("sensors/{site}/{device}/"), format!("devices/{site}/{device}/")];
+        Self { own: (is_level(site) && is_level(device)).then_some(own) }
     }
 
     fn is_own(&self, topic: &str) -> bool {
-        self.own.iter().any(|prefix| topic.starts_with(prefix.as_str()))
+        self.own.iter().flatten().any(|prefix| topic.starts_with(prefix.as_str()))
     }
 }
 
@@ -204,6 +207,17 @@ mod tests {
             "$SYS/x",
         ] {
             assert!(!rights.may_publish(other) && !rights.may_subscribe(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_reaches_into_the_topics_of_others_has_no_rights() {
+        for (site, device) in
+            [("+", "oven-001"), ("factory", "+"), ("factory", "#"), ("factory", ""), ("a", "b/c")]
+        {
+            let rights = DeviceRights::new(site, device);
+            let filter = format!("sensors/{site}/{device}/telemetry");
+            assert!(!rights.may_subscribe(&filter) && !rights.may_publish(&filter), "{filter}");
         }
     }
 

@@ -23,6 +23,7 @@ mod outbox;
 mod retained;
 mod router;
 pub mod session;
+mod settling;
 pub mod topic;
 
 pub use broker::{Broker, BrokerConfig, BrokerStatus};

@@ -71,9 +71,90 @@ impl Publish {
             .unwrap_or_default()
     }
 
-    /// The bytes that it takes in queues.
+    /// The bytes that it takes in queues and stores.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.topic.len() + self.payload.len() + 64
+        let properties = self.properties.as_deref().map_or(0, properties_byte_len);
+        self.topic.len() + self.payload.len() + properties + 64
+    }
+
+    /// The message in memory of its own. As it comes from a connection it is a part of what was read with it, tens of
+    /// kilobytes, which live as long as it does; what stays is therefore copied.
+    pub(crate) fn detached(&self) -> Self {
+        Self {
+            topic: ByteString::from(&*self.topic),
+            payload: Bytes::copy_from_slice(&self.payload),
+            qos: self.qos,
+            retain: self.retain,
+            properties: self
+                .properties
+                .as_deref()
+                .map(|properties| Box::new(detached_properties(properties))),
+        }
+    }
+}
+
+fn properties_byte_len(properties: &PublishProperties) -> usize {
+    let users = properties.user_properties.iter().map(|(name, value)| name.len() + value.len() + 64);
+    size_of::<PublishProperties>()
+        + properties.content_type.as_ref().map_or(0, |text| text.len())
+        + properties.response_topic.as_ref().map_or(0, |text| text.len())
+        + properties.correlation_data.as_ref().map_or(0, Bytes::len)
+        + users.sum::<usize>()
+}
+
+fn detached_properties(properties: &PublishProperties) -> PublishProperties {
+    let text = |text: &ByteString| ByteString::from(&**text);
+    PublishProperties {
+        content_type: properties.content_type.as_ref().map(text),
+        response_topic: properties.response_topic.as_ref().map(text),
+        correlation_data: properties.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data)),
+        user_properties: properties
+            .user_properties
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+        ..properties.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Publish {
+        let read = Bytes::from(vec![b'x'; 4096]);
+        let text = |at: std::ops::Range<usize>| ByteString::try_from(read.slice(at)).expect("UTF-8");
+        let properties = PublishProperties {
+            content_type: Some(text(0..3)),
+            correlation_data: Some(read.slice(5..9)),
+            user_properties: vec![(text(10..20), text(20..40))],
+            ..PublishProperties::default()
+        };
+        Publish {
+            topic: text(100..110),
+            payload: read.slice(200..300),
+            qos: 1,
+            retain: true,
+            properties: Some(Box::new(properties)),
+        }
+    }
+
+    #[test]
+    fn a_detached_message_says_the_same_and_keeps_nothing_else() {
+        let message = message();
+        let copy = message.detached();
+        assert_eq!(copy, message);
+        // Only the sole owner of bytes can have them mutable.
+        let payload = copy.payload.clone();
+        drop(copy.payload);
+        assert!(payload.try_into_mut().is_ok());
+    }
+
+    #[test]
+    fn what_a_publisher_adds_counts() {
+        let with = message();
+        let without = Publish { properties: None, ..with.clone() };
+        assert!(with.byte_len() >= without.byte_len() + 3 + 4 + 30);
     }
 }

@@ -3,7 +3,9 @@
 //! Everything is encoded into one buffer that the writer empties with one write. Deliveries of QoS 1 wait while the client has
 //! as many unacknowledged as it takes (its receive maximum). The bytes waiting are bounded: at the bound a QoS 0 delivery
 //! is dropped and counted; a QoS 1 delivery closes the connection, counted, because in this cut there is no session
-//! that could keep it, and a subscriber that misses acknowledged messages without knowing would be worse.
+//! that could keep it, and a subscriber that misses acknowledged messages without knowing would be worse. Answers are not
+//! bounded here but at their source: while half the bytes wait for the client, the client is not read
+//! ([`Outbox::room`]).
 
 use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU16;
@@ -20,6 +22,9 @@ use crate::message::Publish;
 use crate::router::Match;
 use crate::session::Version;
 
+/// The largest buffer that is used again.
+const KEPT_BUFFER_BYTES: usize = 64 << 10;
+
 /// A client's outgoing side.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -29,6 +34,8 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// Told when there is something to write or the outbox is closed.
     pub(crate) changed: Notify,
+    /// Told when the writer has taken what there was.
+    taken: Notify,
     /// Cancelled once no more is to be written than what is there.
     pub(crate) closed: CancellationToken,
 }
@@ -42,6 +49,8 @@ struct State {
     under_way: HashSet<NonZeroU16>,
     under_way_max: usize,
     next_id: NonZeroU16,
+    /// Whether PUBACKs still go out.
+    acknowledges: bool,
 }
 
 /// What became of a delivery.
@@ -75,8 +84,10 @@ impl Outbox {
                 under_way: HashSet::new(),
                 under_way_max: usize::from(receive_max),
                 next_id: NonZeroU16::MIN,
+                acknowledges: true,
             }),
             changed: Notify::new(),
+            taken: Notify::new(),
             closed: CancellationToken::new(),
         }
     }
@@ -95,17 +106,44 @@ impl Outbox {
         self.closed.is_cancelled()
     }
 
-    /// Takes what is to be written now.
-    pub(crate) fn take(&self) -> BytesMut {
-        std::mem::take(&mut self.state.lock().buffer)
+    /// Takes what is to be written now, and leaves `written`, cleared, for what comes next.
+    pub(crate) fn take(&self, mut written: BytesMut) -> BytesMut {
+        // A buffer that had to be large once is not kept.
+        if written.capacity() > KEPT_BUFFER_BYTES {
+            written = BytesMut::new();
+        }
+        written.clear();
+        let bytes = std::mem::replace(&mut self.state.lock().buffer, written);
+        if !bytes.is_empty() {
+            self.taken.notify_one();
+        }
+        bytes
     }
 
-    /// PUBACKs in packet order; code 0 is success.
-    pub(crate) fn acknowledge(&self, acknowledgements: &[(NonZeroU16, u8)]) {
+    /// Waits until the client has taken enough of its answers to be read on.
+    ///
+    /// # Cancel safety
+    /// May be dropped while waiting. One caller at a time.
+    pub(crate) async fn room(&self) {
+        while self.state.lock().buffer.len() > self.bytes_max / 2 {
+            self.taken.notified().await;
+        }
+    }
+
+    /// From here on no PUBACK is sent: one before it is missing.
+    pub(crate) fn stop_acknowledging(&self) {
+        self.state.lock().acknowledges = false;
+    }
+
+    /// PUBACKs in packet order; code 0 is success. Whether they are sent.
+    pub(crate) fn acknowledge(&self, acknowledgements: &[(NonZeroU16, u8)]) -> bool {
         if acknowledgements.is_empty() {
-            return;
+            return true;
         }
         let mut state = self.state.lock();
+        if !state.acknowledges {
+            return false;
+        }
         for (id, code) in acknowledgements {
             let id = id.get();
             if *code == 0 || self.version == Version::V3 {
@@ -119,6 +157,7 @@ impl Outbox {
         }
         drop(state);
         self.changed.notify_one();
+        true
     }
 
     pub(crate) fn packet_v3(&self, packet: v3::Packet) {
@@ -166,7 +205,7 @@ impl Outbox {
         }
         if qos > 0 && state.under_way.len() >= state.under_way_max {
             state.waiting_bytes += message.byte_len();
-            state.waiting.push_back((message.clone(), how.clone(), retained));
+            state.waiting.push_back((message.detached(), how.clone(), retained));
             return Delivery::Sent;
         }
         let sent = self.encode(&mut state, message, how, retained);
@@ -302,10 +341,10 @@ mod tests {
     fn a_delivery_is_encoded_for_the_clients_version() {
         let outbox = Outbox::new(Version::V3, 10, None, 1000);
         assert_eq!(outbox.deliver(&message(1), &how(1), false), Delivery::Sent);
-        assert_eq!(&outbox.take()[..], b"\x32\x07\x00\x01a\x00\x01hi");
+        assert_eq!(&outbox.take(BytesMut::new())[..], b"\x32\x07\x00\x01a\x00\x01hi");
         let outbox = Outbox::new(Version::V5, 10, None, 1000);
         outbox.deliver(&message(1), &how(0), true);
-        assert_eq!(&outbox.take()[..], b"\x31\x06\x00\x01a\x00hi");
+        assert_eq!(&outbox.take(BytesMut::new())[..], b"\x31\x06\x00\x01a\x00hi");
     }
 
     #[test]
@@ -313,9 +352,9 @@ mod tests {
         let outbox = Outbox::new(Version::V3, 1, None, 1000);
         outbox.deliver(&message(1), &how(1), false);
         outbox.deliver(&message(1), &how(1), false);
-        assert_eq!(outbox.take().len(), 9);
+        assert_eq!(outbox.take(BytesMut::new()).len(), 9);
         outbox.acknowledged(NonZeroU16::MIN);
-        assert_eq!(&outbox.take()[..], b"\x32\x07\x00\x01a\x00\x02hi");
+        assert_eq!(&outbox.take(BytesMut::new())[..], b"\x32\x07\x00\x01a\x00\x02hi");
     }
 
     #[test]
@@ -333,6 +372,6 @@ mod tests {
     fn mqtt_3_1_2_25_a_packet_larger_than_the_client_takes_is_not_sent() {
         let outbox = Outbox::new(Version::V5, 10, Some(5), 1000);
         assert_eq!(outbox.deliver(&message(0), &how(0), false), Delivery::TooLarge);
-        assert!(outbox.take().is_empty());
+        assert!(outbox.take(BytesMut::new()).is_empty());
     }
 }

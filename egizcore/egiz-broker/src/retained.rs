@@ -37,7 +37,8 @@ impl RetainedStore {
             return false;
         }
         self.bytes += message.byte_len();
-        self.messages.insert(message.topic.clone(), message.clone());
+        let kept = message.detached();
+        self.messages.insert(kept.topic.clone(), kept);
         true
     }
 

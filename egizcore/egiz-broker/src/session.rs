@@ -8,8 +8,10 @@
 //!   fault (close)                          fault (v5: DISCONNECT with the reason; close)
 //! ```
 //!
-//! The codec crate is known here and in `outbox` only. States of QoS 2 and of sessions that outlive their connection have
-//! their place here.
+//! The codec crate is known here and in `outbox`, `message` and `connection` only; what it lets pass is refused by `strict`.
+//! States of QoS 2 and of sessions that outlive their connection have their place here.
+
+mod strict;
 
 use std::collections::HashMap;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -51,7 +53,12 @@ const TOPIC_NAME: Fault = Fault { reason: "topic-name-invalid", code: 0x90 };
 const TOPIC_ALIAS: Fault = Fault { reason: "topic-alias-invalid", code: 0x94 };
 const TOO_LARGE: Fault = Fault { reason: "packet-too-large", code: 0x95 };
 const QOS: Fault = Fault { reason: "qos-not-supported", code: 0x9B };
+const CLIENT_ID: Fault = Fault { reason: "client-id-missing", code: 0x85 };
 const VERSION: Fault = Fault { reason: "unsupported-version", code: 0x84 };
+
+/// Where the flags of a CONNECT lie behind its fixed header, the protocol's name being `MQTT`.
+const CONNECT_FLAGS_AT: usize = 7;
+const CLEAN_START: u8 = 2;
 
 /// Bounds of a session.
 #[derive(Debug, Clone, Copy)]
@@ -73,8 +80,6 @@ pub struct ConnectRequest {
     pub version: Version,
     /// Empty asks for one to be assigned.
     pub client_id: ByteString,
-    /// Whether it wants no session from before; always so in this cut.
-    pub clean: bool,
     /// Seconds; 0 is never.
     pub keep_alive_s: u16,
     /// User name.
@@ -159,6 +164,7 @@ pub struct Session {
     limits: SessionLimits,
     codec: Codec,
     aliases: HashMap<NonZeroU16, ByteString>,
+    session_expiry_s: u32,
 }
 
 #[derive(Debug)]
@@ -173,7 +179,7 @@ impl Session {
     /// A session before its CONNECT.
     #[must_use]
     pub fn new(limits: SessionLimits) -> Self {
-        Self { limits, codec: Codec::Waiting, aliases: HashMap::new() }
+        Self { limits, codec: Codec::Waiting, aliases: HashMap::new(), session_expiry_s: 0 }
     }
 
     /// The version, once known.
@@ -191,17 +197,25 @@ impl Session {
     /// # Errors
     /// The broken rule; the connection is to be closed.
     pub fn receive(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Fault> {
-        if let Codec::Waiting = self.codec {
-            return self.receive_connect(bytes);
-        }
+        let Some(version) = self.version() else { return self.receive_connect(bytes) };
+        let Some(frame) = strict::frame(bytes, self.limits.packet_bytes_max)? else { return Ok(None) };
+        strict::check(version, frame.first, &bytes[frame.header..frame.total])?;
+        // The codec never sees half a packet, so it always has an answer.
         let event = match &mut self.codec {
             Codec::Waiting => None,
             Codec::V3(codec) => match codec.decode(bytes).map_err(fault_of)? {
-                None => return Ok(None),
+                None => None,
                 Some((packet, _)) => from_v3(packet, &self.limits)?,
             },
             Codec::V5(codec) => match codec.decode(bytes).map_err(fault_of)? {
-                None => return Ok(None),
+                None => None,
+                Some((v5::Packet::Disconnect(disconnect), _))
+                    if self.session_expiry_s == 0
+                        && disconnect.session_expiry_interval_secs.is_some_and(|interval| interval > 0) =>
+                {
+                    // What was to end with the connection cannot outlive it (3.14.2.2.2).
+                    return Err(PROTOCOL_ERROR);
+                }
                 Some((packet, _)) => from_v5(packet, &self.limits, &mut self.aliases)?,
             },
         };
@@ -213,52 +227,39 @@ impl Session {
         if bytes.first().is_some_and(|first| *first != 0x10) {
             return Err(PROTOCOL_ERROR);
         }
-        if remaining_length(bytes)?.is_some_and(|length| length > self.limits.connect_bytes_max) {
-            return Err(TOO_LARGE);
-        }
+        let Some(frame) = strict::frame(bytes, self.limits.connect_bytes_max)? else { return Ok(None) };
         let version = VersionCodec.decode(bytes).map_err(|error| match error {
             DecodeError::InvalidProtocol => VERSION,
             other => fault_of(other),
         })?;
-        let connect_max = u32::try_from(self.limits.connect_bytes_max).unwrap_or(u32::MAX);
-        let packet_max = u32::try_from(self.limits.packet_bytes_max).unwrap_or(u32::MAX);
+        // The version is known from here on, so that a refusal can be said in it.
         match version {
-            None => Ok(None),
+            None => Err(MALFORMED),
             Some(ProtocolVersion::MQTT3) => {
-                // A fresh codec each time: it keeps no half of the packet, which stays in `bytes`.
-                let mut copy = bytes.clone();
-                let mut codec = v3::Codec::new(connect_max);
-                let Some((packet, _)) = codec.decode(&mut copy).map_err(fault_of)? else { return Ok(None) };
-                *bytes = copy;
-                codec.set_max_size(packet_max);
-                let v3::Packet::Connect(connect) = packet else { return Err(PROTOCOL_ERROR) };
-                self.codec = Codec::V3(codec);
+                self.codec = Codec::V3(v3::Codec::default());
+                strict::check_connect(Version::V3, &bytes[frame.header..frame.total])?;
+                let decoded = v3::Codec::default().decode(bytes).map_err(|error| match error {
+                    DecodeError::InvalidClientId => CLIENT_ID,
+                    other => fault_of(other),
+                })?;
+                let Some((v3::Packet::Connect(connect), _)) = decoded else { return Err(PROTOCOL_ERROR) };
                 connect_v3(*connect).map(Some)
             }
             Some(ProtocolVersion::MQTT5) => {
-                let mut copy = bytes.clone();
-                let mut codec = v5::Codec::new(connect_max, 0);
-                let Some((packet, _)) = codec.decode(&mut copy).map_err(fault_of)? else { return Ok(None) };
-                *bytes = copy;
-                codec.set_max_inbound_size(packet_max);
-                let v5::Packet::Connect(connect) = packet else { return Err(PROTOCOL_ERROR) };
-                self.codec = Codec::V5(codec);
+                self.codec = Codec::V5(v5::Codec::default());
+                strict::check_connect(Version::V5, &bytes[frame.header..frame.total])?;
+                // The codec holds an empty id without Clean Start for an error, which it is in 3.1.1 only. No session
+                // outlives its connection, so every start is clean.
+                if let Some(flags) = bytes.get_mut(frame.header + CONNECT_FLAGS_AT) {
+                    *flags |= CLEAN_START;
+                }
+                let decoded = v5::Codec::default().decode(bytes).map_err(fault_of)?;
+                let Some((v5::Packet::Connect(connect), _)) = decoded else { return Err(PROTOCOL_ERROR) };
+                self.session_expiry_s = connect.session_expiry_interval_secs;
                 connect_v5(*connect).map(Some)
             }
         }
     }
-}
-
-/// The length that a fixed header gives; `None` when it is not whole yet.
-fn remaining_length(bytes: &[u8]) -> Result<Option<usize>, Fault> {
-    let mut length = 0_usize;
-    for (index, octet) in bytes.iter().skip(1).take(4).enumerate() {
-        length |= usize::from(octet & 0x7f) << (7 * index);
-        if octet & 0x80 == 0 {
-            return Ok(Some(length));
-        }
-    }
-    if bytes.len() >= 5 { Err(MALFORMED) } else { Ok(None) }
 }
 
 fn fault_of(error: DecodeError) -> Fault {
@@ -284,6 +285,7 @@ fn will(
     if !topic::is_name(topic_name) {
         return Err(TOPIC_NAME);
     }
+    check_texts(properties.as_ref())?;
     Ok(Publish {
         topic: topic_name.clone(),
         payload: message,
@@ -293,7 +295,26 @@ fn will(
     })
 }
 
+/// Checks that a string holds no NUL (MQTT-1.5.4-2); that it is UTF-8 the codec has seen to.
+fn check_text(text: &str) -> Result<(), Fault> {
+    if text.contains('\0') { Err(MALFORMED) } else { Ok(()) }
+}
+
+fn check_texts(properties: Option<&PublishProperties>) -> Result<(), Fault> {
+    let Some(properties) = properties else { return Ok(()) };
+    if properties.response_topic.as_ref().is_some_and(|response| !topic::is_name(response)) {
+        return Err(PROTOCOL_ERROR);
+    }
+    properties.content_type.as_deref().map_or(Ok(()), check_text)?;
+    properties.user_properties.iter().try_for_each(|(name, value)| {
+        check_text(name)?;
+        check_text(value)
+    })
+}
+
 fn connect_v3(connect: v3::Connect) -> Result<Event, Fault> {
+    check_text(&connect.client_id)?;
+    connect.username.as_deref().map_or(Ok(()), check_text)?;
     let will = connect
         .last_will
         .map(|last| will(&last.topic, last.message, last.qos, last.retain, None))
@@ -301,7 +322,6 @@ fn connect_v3(connect: v3::Connect) -> Result<Event, Fault> {
     Ok(Event::Connect(Box::new(ConnectRequest {
         version: Version::V3,
         client_id: connect.client_id,
-        clean: connect.clean_session,
         keep_alive_s: connect.keep_alive,
         username: connect.username,
         password: connect.password,
@@ -314,6 +334,11 @@ fn connect_v3(connect: v3::Connect) -> Result<Event, Fault> {
 }
 
 fn connect_v5(connect: v5::Connect) -> Result<Event, Fault> {
+    check_text(&connect.client_id)?;
+    connect.username.as_deref().map_or(Ok(()), check_text)?;
+    if connect.auth_data.is_some() && connect.auth_method.is_none() {
+        return Err(PROTOCOL_ERROR);
+    }
     let will = connect
         .last_will
         .map(|last| {
@@ -335,7 +360,6 @@ fn connect_v5(connect: v5::Connect) -> Result<Event, Fault> {
     Ok(Event::Connect(Box::new(ConnectRequest {
         version: Version::V5,
         client_id: connect.client_id,
-        clean: connect.clean_start,
         keep_alive_s: connect.keep_alive,
         username: connect.username,
         password: connect.password,
@@ -408,17 +432,17 @@ fn from_v5(
             if !properties.subscription_ids.is_empty() {
                 return Err(PROTOCOL_ERROR);
             }
-            if properties.response_topic.as_ref().is_some_and(|response| !topic::is_name(response)) {
-                return Err(PROTOCOL_ERROR);
-            }
+            check_texts(Some(&properties))?;
             let name = match properties.topic_alias.take() {
+                None if publish.topic.is_empty() => return Err(PROTOCOL_ERROR),
                 None => publish.topic,
                 Some(alias) if alias.get() > limits.topic_aliases_max => return Err(TOPIC_ALIAS),
                 Some(alias) if publish.topic.is_empty() => {
                     aliases.get(&alias).cloned().ok_or(PROTOCOL_ERROR)?
                 }
                 Some(alias) => {
-                    aliases.insert(alias, publish.topic.clone());
+                    // A copy: the topic itself is a part of the read buffer, which would be kept with it.
+                    aliases.insert(alias, ByteString::from(&*publish.topic));
                     publish.topic
                 }
             };
