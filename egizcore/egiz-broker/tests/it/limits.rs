@@ -1,0 +1,144 @@
+//! Bounds: what happens at each, and that nothing grows beyond it.
+
+use std::time::Duration;
+
+use egiz_broker::BrokerConfig;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
+
+use crate::harness::{Client, server, server_with, until};
+use crate::packets::{Connect, PING, QOS_1, V3, V5, disconnect, granted, publish, subscribe};
+
+/// Sends the same bytes until the broker stops reading; `false` if it took `most_bytes`.
+async fn is_stopped(client: &mut Client, bytes: &[u8], most_bytes: usize) -> bool {
+    let block = bytes.repeat((64 << 10) / bytes.len());
+    for _ in 0..most_bytes / block.len() {
+        match timeout(Duration::from_secs(2), client.stream.write_all(&block)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => panic!("the connection was closed: {error}"),
+            Err(_) => return true,
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_not_read_either() {
+    for bytes in [PING.to_vec(), publish(V3, QOS_1, "a", 1, ""), subscribe(V3, 1, &[("a", 0)])] {
+        let config = BrokerConfig { outbox_bytes_max: 64 << 10, ..BrokerConfig::default() };
+        let server = server_with(config).await;
+        let mut client = server.client(V3, "c").await;
+        assert!(is_stopped(&mut client, &bytes, 12 << 20).await, "{bytes:?} pile up");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_closed_and_does_not_hold_up_stopping() {
+    let config = BrokerConfig { write_timeout: Duration::from_millis(300), ..BrokerConfig::default() };
+    let server = server_with(config).await;
+    let mut client = server.client(V3, "c").await;
+    // However much it sends, it is gone in the end: writing fails.
+    let flood = async { while client.stream.write_all(&PING.repeat(1000)).await.is_ok() {} };
+    timeout(Duration::from_secs(20), flood).await.expect("it is closed");
+    until("it to be gone", || server.broker.status().clients == 0).await;
+    assert_eq!(server.metric("egiz_broker_closed_connections_total{reason=\"write-timeout\"}"), 1);
+
+    let config = BrokerConfig {
+        write_timeout: Duration::from_secs(3600),
+        outbox_bytes_max: 64 << 10,
+        ..BrokerConfig::default()
+    };
+    let server = server_with(config).await;
+    let mut client = server.client(V3, "c").await;
+    let flood = timeout(Duration::from_secs(1), client.stream.write_all(&PING.repeat(1 << 20))).await;
+    assert!(flood.is_err(), "it is not read any more");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn mqtt5_4_9_a_subscriber_that_does_not_keep_up_is_closed_and_counted() {
+    let config = BrokerConfig { outbox_bytes_max: 64 << 10, ..BrokerConfig::default() };
+    let server = server_with(config).await;
+    let mut stalled = server.client(V5, "stalled").await;
+    stalled.subscribe("a", 1).await;
+    let mut client = server.client(V3, "c").await;
+    let payload = "x".repeat(8 << 10);
+    until_closed(&mut client, &payload).await;
+    until("the subscriber to be gone", || server.broker.status().clients == 1).await;
+    assert_eq!(server.metric("egiz_broker_closed_connections_total{reason=\"subscriber-too-slow\"}"), 1);
+
+    async fn until_closed(client: &mut Client, payload: &str) {
+        for _ in 0..100 {
+            client.say("a", payload, QOS_1).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_need_not_arrive_is_dropped_for_a_subscriber_that_does_not_keep_up() {
+    let config = BrokerConfig { outbox_bytes_max: 64 << 10, ..BrokerConfig::default() };
+    let server = server_with(config).await;
+    let mut stalled = server.client(V5, "stalled").await;
+    stalled.subscribe("a", 0).await;
+    let mut client = server.client(V3, "c").await;
+    for _ in 0..100 {
+        client.say("a", &"x".repeat(8 << 10), 0).await;
+    }
+    assert_eq!(server.broker.status().clients, 2);
+    assert!(server.metric("egiz_broker_dropped_messages_total{reason=\"subscriber-too-slow\"}") > 0);
+}
+
+#[tokio::test]
+async fn mqtt5_3_2_2_3_6_a_packet_larger_than_announced_is_refused_before_it_is_read() {
+    let server = server_with(BrokerConfig { packet_bytes_max: 1000, ..BrokerConfig::default() }).await;
+    let mut client = server.client(V5, "c").await;
+    client.ask(&[0x30, 0xE9, 0x07], &disconnect(0x95)).await;
+    client.expect_end().await;
+    let mut client = server.client(V5, "c").await;
+    let largest = "x".repeat(1000 - 7);
+    client.say("a", &largest, 0).await;
+}
+
+#[tokio::test]
+async fn before_the_login_only_a_small_packet_is_read() {
+    let server = server_with(BrokerConfig { connect_bytes_max: 100, ..BrokerConfig::default() }).await;
+    let mut client = server.connecting(&Connect::of(V5, &"x".repeat(200))).await;
+    client.expect_end().await;
+    assert_eq!(server.metric("egiz_broker_refused_connects_total{reason=\"packet-too-large\"}"), 1);
+}
+
+#[tokio::test]
+async fn connections_have_a_bound_in_all_and_from_one_address() {
+    for (config, reason) in [
+        (BrokerConfig { connections_max: 1, ..BrokerConfig::default() }, "too-many-connections"),
+        (BrokerConfig { connections_per_address_max: 1, ..BrokerConfig::default() }, "too-many-from-address"),
+    ] {
+        let server = server_with(config).await;
+        let first = server.client(V3, "first").await;
+        server.dial().await.expect_end().await;
+        assert_eq!(server.metric(&format!("egiz_broker_refused_connects_total{{reason=\"{reason}\"}}")), 1);
+        drop(first);
+        until("the place to be free", || server.broker.status().clients == 0).await;
+        // The place is given back a moment after the client is forgotten.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.client(V3, "second").await;
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_of_one_client_have_a_bound() {
+    let server = server_with(BrokerConfig { subscriptions_max: 2, ..BrokerConfig::default() }).await;
+    let mut client = server.client(V5, "c").await;
+    client.ask(&subscribe(V5, 1, &[("a", 0), ("b", 0)]), &granted(V5, 1, &[0, 0])).await;
+    client.ask(&subscribe(V5, 2, &[("a", 1), ("c", 0)]), &granted(V5, 2, &[1, 0x97])).await;
+    client.ask(&subscribe(V5, 3, &[("a", 0), ("b", 0), ("c", 0)]), &disconnect(0x97)).await;
+}
+
+#[tokio::test]
+async fn topics_have_a_bound_in_levels() {
+    let server = server().await;
+    let mut client = server.client(V5, "c").await;
+    let deep = "a/".repeat(100);
+    client.ask(&subscribe(V5, 1, &[(&deep, 0)]), &granted(V5, 1, &[0x8F])).await;
+    client.ask(&publish(V5, 0, &deep, 0, ""), &disconnect(0x90)).await;
+}

@@ -1,0 +1,15 @@
+//! The broker as its clients see it: specification statements over real sockets with raw packets, and real clients.
+//!
+//! Tests of one statement carry its id in their name: `mqtt_…` for one that both versions have, `mqtt5_…` for one of 5.0.
+//! Outside suites and clients of other languages are tried against the whole program, not here.
+
+mod acknowledging;
+mod clients;
+mod connecting;
+mod harness;
+mod limits;
+mod packets;
+mod publishing;
+mod retaining;
+mod subscribing;
+mod wills;

@@ -1,0 +1,84 @@
+//! Retained messages.
+
+use bytes::Bytes;
+use egiz_broker::BrokerConfig;
+
+use crate::harness::{server, server_with};
+use crate::packets::{QOS_1, RETAIN, V3, V5, granted, publish, subscribe};
+
+#[tokio::test]
+async fn mqtt_3_3_1_6_a_new_subscription_gets_the_last_retained_message_marked_as_such() {
+    for version in [V3, V5] {
+        let server = server().await;
+        let mut client = server.client(version, "c").await;
+        client.say("a/b", "old", RETAIN | QOS_1).await;
+        client.say("a/b", "new", RETAIN | QOS_1).await;
+        client.say("a/c", "live", QOS_1).await;
+        let mut hearer = server.client(version, "hearer").await;
+        hearer.subscribe("a/+", 1).await;
+        hearer.expect(&publish(version, RETAIN | QOS_1, "a/b", 1, "new")).await;
+        // To a subscription that is there it comes as any other (MQTT-3.3.1-9).
+        client.say("a/b", "newest", RETAIN).await;
+        hearer.expect(&publish(version, 0, "a/b", 0, "newest")).await;
+        // Empty clears it (MQTT-3.3.1-10).
+        client.say("a/b", "", RETAIN).await;
+        hearer.expect(&publish(version, 0, "a/b", 0, "")).await;
+        let mut late = server.client(version, "late").await;
+        late.subscribe("a/+", 1).await;
+        late.expect_nothing_but_life().await;
+        assert_eq!(server.broker.status().retained, 0);
+    }
+}
+
+#[tokio::test]
+async fn mqtt5_3_3_1_9_retain_handling_says_when_retained_messages_are_wanted() {
+    const IF_NEW: u8 = 0x10;
+    const NEVER: u8 = 0x20;
+    let server = server().await;
+    server.client(V5, "c").await.say("a", "kept", RETAIN).await;
+    let kept = publish(V5, RETAIN, "a", 0, "kept");
+    let mut hearer = server.client(V5, "hearer").await;
+    hearer.subscribe("a", NEVER).await;
+    hearer.expect_nothing_but_life().await;
+    hearer.subscribe("a", 0).await;
+    hearer.expect(&kept).await;
+    hearer.subscribe("a", IF_NEW).await;
+    hearer.expect_nothing_but_life().await;
+    let mut other = server.client(V5, "other").await;
+    other.subscribe("a", IF_NEW).await;
+    other.expect(&kept).await;
+}
+
+#[tokio::test]
+async fn mqtt5_3_3_1_12_retain_as_published_keeps_the_mark() {
+    let server = server().await;
+    let mut hearer = server.client(V5, "hearer").await;
+    hearer.subscribe("a", 8).await;
+    let mut client = server.client(V5, "c").await;
+    client.say("a", "kept", RETAIN).await;
+    hearer.expect(&publish(V5, RETAIN, "a", 0, "kept")).await;
+    client.say("a", "live", 0).await;
+    hearer.expect(&publish(V5, 0, "a", 0, "live")).await;
+}
+
+#[tokio::test]
+async fn beyond_the_bound_a_message_is_delivered_but_not_retained_and_counted() {
+    let server = server_with(BrokerConfig { retained_messages_max: 1, ..BrokerConfig::default() }).await;
+    let mut client = server.client(V5, "c").await;
+    client.subscribe("#", 0).await;
+    client.ask(&publish(V5, RETAIN, "a", 0, "1"), &publish(V5, 0, "a", 0, "1")).await;
+    client.ask(&publish(V5, RETAIN, "b", 0, "1"), &publish(V5, 0, "b", 0, "1")).await;
+    client.expect_nothing_but_life().await;
+    assert_eq!(server.broker.status().retained, 1);
+    assert_eq!(server.metric("egiz_broker_dropped_messages_total{reason=\"retained-full\"}"), 1);
+}
+
+#[tokio::test]
+async fn messages_kept_over_a_restart_are_there_again() {
+    let server = server().await;
+    let message = egiz_broker::Publish::new("a", Bytes::from_static(b"kept"), 1, true);
+    server.broker.restore_retained([message]);
+    let mut hearer = server.client(V3, "hearer").await;
+    hearer.ask(&subscribe(V3, 1, &[("#", 0)]), &granted(V3, 1, &[0])).await;
+    hearer.expect(&publish(V3, RETAIN, "a", 0, "kept")).await;
+}

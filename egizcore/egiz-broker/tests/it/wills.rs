@@ -1,0 +1,77 @@
+//! Wills: published when a connection breaks, not when its client says good-bye.
+
+use crate::harness::{Client, Server, server};
+use crate::packets::{Connect, PING, PONG, QOS_1, RETAIN, V3, V5, disconnect, packet, publish};
+
+async fn with_hearer(version: u8) -> (Server, Client, Client) {
+    let server = server().await;
+    let mut hearer = server.client(V3, "hearer").await;
+    hearer.subscribe("#", 1).await;
+    let client = server.connect(&Connect::of(version, "c").will("status", "offline", false)).await;
+    (server, hearer, client)
+}
+
+#[tokio::test]
+async fn mqtt_3_1_2_8_a_broken_connection_publishes_its_will() {
+    for version in [V3, V5] {
+        let (server, mut hearer, client) = with_hearer(version).await;
+        drop(client);
+        hearer.expect(&publish(V3, QOS_1, "status", 1, "offline")).await;
+        assert_eq!(server.intake.taken(), ["status offline"], "it is kept, too");
+        let (_server, mut hearer, mut client) = with_hearer(version).await;
+        client.send(&publish(version, 4, "a", 1, "breaks a rule")).await;
+        hearer.expect(&publish(V3, QOS_1, "status", 1, "offline")).await;
+    }
+}
+
+#[tokio::test]
+async fn mqtt_3_1_2_10_a_good_bye_discards_the_will() {
+    for version in [V3, V5] {
+        let (server, mut hearer, mut client) = with_hearer(version).await;
+        client.send(&packet(0xE0, &[])).await;
+        client.expect_end().await;
+        server.client(V3, "marker").await.say("marker", "", 0).await;
+        hearer.expect(&publish(V3, 0, "marker", 0, "")).await;
+    }
+}
+
+#[tokio::test]
+async fn mqtt5_3_14_2_1_a_client_may_go_with_its_will() {
+    let (_server, mut hearer, mut client) = with_hearer(V5).await;
+    client.send(&disconnect(0x04)).await;
+    hearer.expect(&publish(V3, QOS_1, "status", 1, "offline")).await;
+}
+
+#[tokio::test]
+async fn mqtt_3_1_4_3_a_takeover_publishes_the_will_of_the_old_connection() {
+    let (server, mut hearer, mut client) = with_hearer(V5).await;
+    let mut new = server.client(V5, "c").await;
+    client.expect(&disconnect(0x8E)).await;
+    hearer.expect(&publish(V3, QOS_1, "status", 1, "offline")).await;
+    new.ask(PING, PONG).await;
+}
+
+#[tokio::test]
+async fn mqtt_3_1_2_17_a_will_may_be_retained() {
+    let (server, mut hearer, _client) = with_hearer(V3).await;
+    drop(server.connect(&Connect::of(V3, "other").will("other/status", "offline", true)).await);
+    hearer.expect(&publish(V3, QOS_1, "other/status", 1, "offline")).await;
+    let mut late = server.client(V3, "late").await;
+    late.subscribe("other/#", 0).await;
+    late.expect(&publish(V3, RETAIN, "other/status", 0, "offline")).await;
+}
+
+#[tokio::test]
+async fn a_device_cannot_leave_a_will_outside_its_own_topics() {
+    let server = server().await;
+    let mut hearer = server.client(V3, "hearer").await;
+    hearer.subscribe("#", 0).await;
+    for (id, topic) in
+        [("one", "sensors/factory/oven-002/status"), ("two", "sensors/factory/oven-001/status")]
+    {
+        let device = Connect::of(V3, id).will(topic, "offline", false).login("device", "secret");
+        drop(server.connect(&device).await);
+        crate::harness::until("the device to be gone", || server.broker.status().clients == 1).await;
+    }
+    hearer.expect(&publish(V3, 0, "sensors/factory/oven-001/status", 0, "offline")).await;
+}
