@@ -30,7 +30,7 @@ pub struct Load {
     pub rate: Option<f64>,
     /// How long.
     pub duration: Duration,
-    /// Messages in all, where that ends it sooner.
+    /// Messages in all, where that ends it sooner; each connection sends its share.
     pub messages_max: u64,
 }
 
@@ -100,11 +100,10 @@ pub fn now_micros() -> i64 {
 /// # Errors
 /// Where a connection fails.
 pub async fn publish(load: Load) -> anyhow::Result<LoadReport> {
-    let budget = Arc::new(AtomicU64::new(load.messages_max));
     let begun = Instant::now();
     let mut tasks = Vec::new();
     for publisher in 0..load.publishers {
-        tasks.push(tokio::spawn(one_publisher(load.clone(), publisher, Arc::clone(&budget))));
+        tasks.push(tokio::spawn(one_publisher(load.clone(), publisher)));
     }
     let mut report = LoadReport::default();
     for task in tasks {
@@ -117,7 +116,7 @@ pub async fn publish(load: Load) -> anyhow::Result<LoadReport> {
     Ok(report)
 }
 
-async fn one_publisher(load: Load, publisher: usize, budget: Arc<AtomicU64>) -> anyhow::Result<LoadReport> {
+async fn one_publisher(load: Load, publisher: usize) -> anyhow::Result<LoadReport> {
     let (mut reader, mut writer) = mqtt::connect(load.port, &format!("load-{publisher}")).await?;
     let window = Arc::new(Semaphore::new(load.window));
     let under_way = Arc::new(std::sync::Mutex::new(VecDeque::<Instant>::with_capacity(load.window)));
@@ -160,6 +159,8 @@ async fn one_publisher(load: Load, publisher: usize, budget: Arc<AtomicU64>) -> 
     let mut out = Vec::with_capacity(256 * 1024);
     let mut payload = Vec::with_capacity(512);
     let mut number = 0_u64;
+    let publishers = load.publishers as u64;
+    let share = load.messages_max / publishers + u64::from((publisher as u64) < load.messages_max % publishers);
     #[expect(clippy::cast_precision_loss, reason = "a handful of publishers")]
     let own_rate = load.rate.map(|rate| rate / load.publishers as f64);
     'sending: while begun.elapsed() < load.duration {
@@ -178,8 +179,7 @@ async fn one_publisher(load: Load, publisher: usize, budget: Arc<AtomicU64>) -> 
         window.acquire_many(batch as u32).await?.forget();
         out.clear();
         for _ in 0..batch {
-            if budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
-            {
+            if number >= share {
                 writer.write_all(&out).await?;
                 break 'sending;
             }
