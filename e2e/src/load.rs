@@ -160,7 +160,8 @@ async fn one_publisher(load: Load, publisher: usize) -> anyhow::Result<LoadRepor
     let mut payload = Vec::with_capacity(512);
     let mut number = 0_u64;
     let publishers = load.publishers as u64;
-    let share = load.messages_max / publishers + u64::from((publisher as u64) < load.messages_max % publishers);
+    let share =
+        load.messages_max / publishers + u64::from((publisher as u64) < load.messages_max % publishers);
     #[expect(clippy::cast_precision_loss, reason = "a handful of publishers")]
     let own_rate = load.rate.map(|rate| rate / load.publishers as f64);
     'sending: while begun.elapsed() < load.duration {

@@ -45,10 +45,11 @@ impl Intake for MqttIntake {
                     topic: publish.topic(),
                     qos: publish.qos(),
                     retain: publish.retain(),
+                    owed: false,
                     payload: publish.payload(),
                     properties: &properties,
                 };
-                self.ingest.map(&source, scratch, |record| batch.push(record));
+                self.ingest.map(&source, scratch, |_, record| batch.push(record));
             }
         });
         if batch.is_empty() {

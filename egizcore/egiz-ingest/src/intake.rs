@@ -37,6 +37,8 @@ pub struct Source<'a> {
     pub qos: u8,
     /// Whether it is to be retained.
     pub retain: bool,
+    /// Whether a subscriber is owed it, so that it is to be kept whole whatever it says.
+    pub owed: bool,
     /// Payload.
     pub payload: &'a [u8],
     /// MQTT 5 properties to pass on, in the broker's own encoding.
@@ -56,6 +58,15 @@ pub enum Mapped {
     Rejected,
 }
 
+/// What one record says of its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Its samples, or the device's presence.
+    Content,
+    /// The message itself, as it came.
+    Whole,
+}
+
 /// Maps messages to records.
 #[derive(Debug)]
 pub struct Ingest {
@@ -72,16 +83,21 @@ impl Ingest {
     }
 
     /// Calls `append` with each record that the journal is to keep of `source`: the samples or the presence, and the
-    /// message itself where somebody may ask for it again (it is retained, feeds no Thing, or was not understood).
-    /// `scratch` is overwritten; keeping it between calls saves allocations.
-    pub fn map(&self, source: &Source<'_>, scratch: &mut Vec<u8>, mut append: impl FnMut(&[u8])) -> Mapped {
+    /// message itself where somebody may ask for it again (it is retained, owed to a subscriber, feeds no Thing, or was not
+    /// understood). `scratch` is overwritten; keeping it between calls saves allocations.
+    pub fn map(
+        &self,
+        source: &Source<'_>,
+        scratch: &mut Vec<u8>,
+        mut append: impl FnMut(Part, &[u8]),
+    ) -> Mapped {
         scratch.clear();
         let result = match DeviceTopic::parse(source.topic) {
             Some(topic) => self.map_device_message(topic, source, scratch),
             None => Ok(Mapped::Other),
         };
         if !scratch.is_empty() {
-            append(scratch);
+            append(Part::Content, scratch);
         }
         let mapped = match result {
             Ok(mapped) => mapped,
@@ -103,8 +119,9 @@ impl Ingest {
             Mapped::Other => self.metrics.other.inc(),
             Mapped::Rejected => 0,
         };
-        let keep_whole =
-            source.retain || (source.qos > 0 && matches!(mapped, Mapped::Other | Mapped::Rejected));
+        let keep_whole = source.retain
+            || source.owed
+            || (source.qos > 0 && matches!(mapped, Mapped::Other | Mapped::Rejected));
         if keep_whole {
             let message = Message {
                 topic: source.topic,
@@ -116,7 +133,7 @@ impl Ingest {
             let record = Record { header: header(source), body: Body::Message(message) };
             scratch.clear();
             record.encode(scratch);
-            append(scratch);
+            append(Part::Whole, scratch);
         }
         mapped
     }

@@ -15,7 +15,7 @@ mod rejected;
 mod topic;
 
 pub use clock::ClockRules;
-pub use intake::{Ingest, IngestConfig, Mapped, Source};
+pub use intake::{Ingest, IngestConfig, Mapped, Part, Source};
 pub use metrics::IngestMetrics;
 pub use payload::{PayloadLimits, RejectReason, Rejection};
 pub use rejected::RejectedMessage;

@@ -66,8 +66,10 @@ pub enum Body<'a> {
         /// The id that it would have had.
         thing: &'a str,
     },
-    /// An MQTT message that the broker must find again after a restart: retained, or outside the telemetry topics.
+    /// An MQTT message that the broker must find again: retained, owed to a subscriber, or outside the telemetry topics.
     Message(Message<'a>),
+    /// The MQTT broker's own notes on its sessions, in its own encoding.
+    Broker(&'a [u8]),
 }
 
 /// An MQTT message as it came.
@@ -94,6 +96,7 @@ mod kind {
     pub(super) const TEMPLATE: u8 = 5;
     pub(super) const FORGET: u8 = 6;
     pub(super) const MESSAGE: u8 = 7;
+    pub(super) const BROKER: u8 = 8;
 }
 
 impl<'a> Record<'a> {
@@ -124,6 +127,7 @@ impl<'a> Record<'a> {
                 payload: reader.bytes()?,
                 properties: reader.bytes()?,
             }),
+            kind::BROKER => Body::Broker(reader.bytes()?),
             other => return Err(DecodeError::UnknownKind(other)),
         };
         if reader.is_empty() { Ok(Self { header, body }) } else { Err(DecodeError::Trailing) }
@@ -162,7 +166,22 @@ impl<'a> Record<'a> {
                 writer.bytes(message.payload);
                 writer.bytes(message.properties);
             }
+            Body::Broker(notes) => begin(out, kind::BROKER, &self.header).bytes(notes),
         }
+    }
+
+    /// Reads a record only if it is a [`Body::Message`]: what walks over many records in search of messages does not look
+    /// into the others.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_message(bytes: &'a [u8]) -> Result<Option<(Header<'a>, Message<'a>)>, DecodeError> {
+        if bytes.first() != Some(&kind::MESSAGE) {
+            return Ok(None);
+        }
+        let record = Self::decode(bytes)?;
+        let Body::Message(message) = record.body else { return Ok(None) };
+        Ok(Some((record.header, message)))
     }
 
     /// The record's own buffer.

@@ -125,7 +125,7 @@ impl Engine {
                 self.discovered.forget(thing);
                 Outcome::Done
             }
-            Body::Message(_) => Outcome::Ignored,
+            Body::Message(_) | Body::Broker(_) => Outcome::Ignored,
         }
     }
 

@@ -20,6 +20,7 @@ fn message<'a>(topic: &'a str, payload: &'a str) -> Source<'a> {
         topic,
         qos: 1,
         retain: false,
+        owed: false,
         payload: payload.as_bytes(),
         properties: &[],
     }
@@ -28,7 +29,7 @@ fn message<'a>(topic: &'a str, payload: &'a str) -> Source<'a> {
 /// The kinds of record that a message leaves behind.
 fn kinds(ingest: &Ingest, source: &Source<'_>) -> (Mapped, Vec<&'static str>) {
     let mut kinds = Vec::new();
-    let mapped = ingest.map(source, &mut Vec::new(), |bytes| {
+    let mapped = ingest.map(source, &mut Vec::new(), |_, bytes| {
         kinds.push(match Record::decode(bytes).expect("a whole record").body {
             Body::Telemetry(_) => "telemetry",
             Body::Presence { online: true, .. } => "online",
@@ -98,4 +99,12 @@ fn a_topic_that_names_no_thing_is_rejected_with_the_rule() {
     kinds(&ingest, &message("sensors/fac tory/oven/telemetry", "{}"));
     let (_, kept) = ingest.rejected();
     assert!(kept[0].rejection.detail.contains("its site holds"), "{:?}", kept[0]);
+}
+
+#[test]
+fn what_a_subscriber_is_owed_is_kept_beside_its_samples() {
+    let (ingest, _) = ingest(10);
+    let mut source = message("sensors/factory/oven-001/telemetry", r#"{"thermal":{"t":1}}"#);
+    source.owed = true;
+    assert_eq!(kinds(&ingest, &source).1, ["telemetry", "message"]);
 }

@@ -60,6 +60,7 @@ fn one_of_each() -> Vec<Vec<u8>> {
         Body::Template { definition: "openegiz:tunnel-oven:1.0.0", json: "{}" },
         Body::Forget { thing: "factory:oven-002" },
         Body::Message(message),
+        Body::Broker(&[1, 2, 3]),
     ];
     let mut records = vec![telemetry()];
     records.extend(bodies.map(|body| Record { header: header(), body }.to_bytes()));
