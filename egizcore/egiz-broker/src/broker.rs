@@ -1,19 +1,16 @@
-//! The broker: who is connected, who subscribes to what, and the listener that lets clients in.
+//! The broker: who is connected and who subscribes to what.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::connection;
 use crate::gate::{Gatekeeper, Intake};
+use crate::listener::Places;
 use crate::message::Publish;
 use crate::metrics::{BrokerMetrics, Qos};
 use crate::outbox::{Delivery, Outbox};
@@ -103,7 +100,7 @@ pub(crate) struct Shared {
     clients: Mutex<HashMap<String, (ClientNumber, CancellationToken)>>,
     retained: Mutex<RetainedStore>,
     next_number: AtomicU64,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
+    pub(crate) places: Arc<Places>,
 }
 
 impl Broker {
@@ -126,40 +123,8 @@ impl Broker {
             clients: Mutex::new(HashMap::new()),
             retained: Mutex::new(RetainedStore::new(config.retained_messages_max, config.retained_bytes_max)),
             next_number: AtomicU64::new(1),
-            per_address: Mutex::new(HashMap::new()),
+            places: Places::new(config.connections_max, config.connections_per_address_max),
         }))
-    }
-
-    /// Lets clients in until `stop`; then closes every connection (0x8B) and returns when all have ended.
-    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
-        let connections = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => break,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, mostly: waiting lets others go first.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let Some(place) = self.take_place(peer.ip(), connections.len()) else { continue };
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection was gone at once");
-                continue;
-            }
-            let (broker, stop) = (self.clone(), stop.child_token());
-            connections.spawn(async move {
-                connection::run(&broker, stream, peer, stop).await;
-                drop(place);
-            });
-        }
-        connections.close();
-        connections.wait().await;
     }
 
     /// Takes retained messages in that were kept over a restart.
@@ -180,40 +145,6 @@ impl Broker {
             clients: self.0.clients.lock().len(),
             subscriptions: self.0.subscriptions.load(Ordering::Relaxed),
             retained: self.0.retained.lock().len(),
-        }
-    }
-
-    fn take_place(&self, address: IpAddr, connections: usize) -> Option<Place> {
-        let config = &self.0.config;
-        if connections >= config.connections_max {
-            BrokerMetrics::count(&self.0.metrics.refused_connects, "too-many-connections");
-            return None;
-        }
-        let mut per_address = self.0.per_address.lock();
-        let count = per_address.entry(address).or_default();
-        if *count >= config.connections_per_address_max {
-            BrokerMetrics::count(&self.0.metrics.refused_connects, "too-many-from-address");
-            return None;
-        }
-        *count += 1;
-        Some(Place { shared: Arc::clone(&self.0), address })
-    }
-}
-
-/// A connection's place among those of its address; given back when dropped.
-struct Place {
-    shared: Arc<Shared>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut per_address = self.shared.per_address.lock();
-        if let Some(count) = per_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                per_address.remove(&self.address);
-            }
         }
     }
 }

@@ -14,18 +14,17 @@ use bytes::BytesMut;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::{v3, v5};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Shared};
-use crate::gate::{ClientInfo, Denied, Login, Receipt, Refusal};
+use crate::gate::{ClientCertificate, ClientInfo, Denied, Login, Receipt, Refusal};
+use crate::listener::{Arrival, Reader, Writer};
 use crate::message::Publish;
 use crate::metrics::{BrokerMetrics, Qos};
 use crate::outbox::Outbox;
 use crate::router::ClientNumber;
-use crate::session::{ConnectRequest, Event, Fault, Session, SubscribeRequest, Version};
+use crate::session::{ConnectRequest, Event, Fault, Session, SessionLimits, SubscribeRequest, Version};
 use crate::settling::Settling;
 use crate::topic;
 
@@ -40,6 +39,7 @@ const REMEMBERED_TOPICS: usize = 64;
 struct Caller<'a> {
     request: &'a ConnectRequest,
     peer: SocketAddr,
+    certificate: Option<&'a ClientCertificate>,
     deadline: Instant,
 }
 
@@ -55,12 +55,11 @@ enum End {
     Closed(&'static str, u8),
 }
 
-pub(crate) async fn run(broker: &Broker, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
+pub(crate) async fn run(broker: &Broker, arrival: Arrival, stop: CancellationToken) {
     let shared = &broker.0;
-    let (mut reader, mut writer) = stream.into_split();
-    let mut session = Session::new(shared.session_limits());
+    let Arrival { mut reader, mut writer, peer, certificate, deadline, connect_bytes_max } = arrival;
+    let mut session = Session::new(SessionLimits { connect_bytes_max, ..shared.session_limits() });
     let mut buffer = BytesMut::with_capacity(4096);
-    let deadline = Instant::now() + shared.config.connect_timeout;
     let request = loop {
         match session.receive(&mut buffer) {
             Ok(Some(Event::Connect(request))) => break *request,
@@ -85,7 +84,7 @@ pub(crate) async fn run(broker: &Broker, stream: TcpStream, peer: SocketAddr, st
             }
         }
     };
-    let caller = Caller { request: &request, peer, deadline };
+    let caller = Caller { request: &request, peer, certificate: certificate.as_deref(), deadline };
     let Some((client, keep_alive)) = log_in(shared, &caller, &mut writer).await else { return };
     let outbox = Arc::new(Outbox::new(
         request.version,
@@ -144,7 +143,7 @@ pub(crate) async fn run(broker: &Broker, stream: TcpStream, peer: SocketAddr, st
 }
 
 /// Answers a CONNECT that breaks a rule, as far as the version allows.
-async fn refuse(writer: &mut OwnedWriteHalf, version: Option<Version>, fault: Fault) {
+async fn refuse(writer: &mut Writer, version: Option<Version>, fault: Fault) {
     let answer: &[u8] = match (version, fault.code) {
         (Some(Version::V5), code) => &[0x20, 3, 0, code, 0],
         // Without an id there is no session to come back to (MQTT-3.1.3-8).
@@ -153,22 +152,31 @@ async fn refuse(writer: &mut OwnedWriteHalf, version: Option<Version>, fault: Fa
         (_, 0x84) => &[0x20, 2, 0, 1],
         _ => return,
     };
-    // The connection is closed either way.
-    let _ = timeout(Duration::from_secs(1), writer.write_all(answer)).await;
+    last_words(writer, answer).await;
+}
+
+/// Writes the last packet of a connection that is closed either way.
+async fn last_words(writer: &mut Writer, packet: &[u8]) {
+    let write = async {
+        writer.write_all(packet).await?;
+        writer.shutdown().await
+    };
+    let _ = timeout(CLOSING_GRACE, write).await;
 }
 
 /// Checks the login; the client and how long it may be silent. Answers a refusal.
 async fn log_in(
     shared: &Arc<Shared>,
     caller: &Caller<'_>,
-    writer: &mut OwnedWriteHalf,
+    writer: &mut Writer,
 ) -> Option<(Arc<ClientInfo>, Option<Duration>)> {
-    let &Caller { request, peer, deadline } = caller;
+    let &Caller { request, peer, certificate, deadline } = caller;
     let login = Login {
         client_id: &request.client_id,
         username: request.username.as_deref(),
         password: request.password.as_deref(),
         peer,
+        certificate,
     };
     let refusal = if request.wants_authentication {
         Err(("authentication-method", 5, 0x8C))
@@ -189,8 +197,7 @@ async fn log_in(
             } else {
                 &[0x20, 2, 0, v3_code]
             };
-            // The connection is closed either way.
-            let _ = timeout(Duration::from_secs(1), writer.write_all(answer)).await;
+            last_words(writer, answer).await;
             None
         }
         Ok((principal, rights)) => {
@@ -247,7 +254,7 @@ fn accept(shared: &Shared, outbox: &Outbox, request: &ConnectRequest, client: &C
 }
 
 /// Writes what gathers until the outbox is closed; then what is left, for a moment.
-async fn write(shared: Arc<Shared>, mut writer: OwnedWriteHalf, outbox: Arc<Outbox>) {
+async fn write(shared: Arc<Shared>, mut writer: Writer, outbox: Arc<Outbox>) {
     let closed = async {
         outbox.closed.cancelled().await;
         tokio::time::sleep(CLOSING_GRACE).await;
@@ -257,11 +264,11 @@ async fn write(shared: Arc<Shared>, mut writer: OwnedWriteHalf, outbox: Arc<Outb
         () = closed => {}
     }
     outbox.close();
-    // The peer may be gone already.
-    let _ = writer.shutdown().await;
+    // The peer may be gone already, or not read what TLS has to say.
+    let _ = timeout(CLOSING_GRACE, writer.shutdown()).await;
 }
 
-async fn write_on(shared: &Shared, writer: &mut OwnedWriteHalf, outbox: &Outbox) {
+async fn write_on(shared: &Shared, writer: &mut Writer, outbox: &Outbox) {
     let mut bytes = BytesMut::new();
     loop {
         bytes = outbox.take(bytes);
@@ -284,6 +291,15 @@ async fn write_on(shared: &Shared, writer: &mut OwnedWriteHalf, outbox: &Outbox)
                     BrokerMetrics::count(&shared.metrics.closed, "write-timeout");
                     return;
                 }
+            }
+        }
+        // TLS and WebSocket may still hold a part of it.
+        match timeout(shared.config.write_timeout, writer.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                BrokerMetrics::count(&shared.metrics.closed, "write-timeout");
+                return;
             }
         }
     }
@@ -320,11 +336,7 @@ struct Outcome {
 }
 
 impl Connection<'_> {
-    async fn read(
-        &mut self,
-        reader: &mut tokio::net::tcp::OwnedReadHalf,
-        keep_alive: Option<Duration>,
-    ) -> End {
+    async fn read(&mut self, reader: &mut Reader, keep_alive: Option<Duration>) -> End {
         loop {
             let mut batch = Batch::default();
             loop {

@@ -83,6 +83,17 @@ pub struct Login<'a> {
     pub password: Option<&'a [u8]>,
     /// From where.
     pub peer: SocketAddr,
+    /// The certificate that it proved to own, where the listener asks for one.
+    pub certificate: Option<&'a ClientCertificate>,
+}
+
+/// Whom a client certificate names, once its chain and the possession of its key were verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's common name.
+    pub common_name: Option<String>,
+    /// The subject's alternative names: DNS names, mail addresses and URIs, as text.
+    pub alternative_names: Vec<String>,
 }
 
 /// Why somebody may not come in.

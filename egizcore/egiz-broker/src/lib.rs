@@ -17,6 +17,7 @@
 mod broker;
 mod connection;
 mod gate;
+mod listener;
 mod message;
 mod metrics;
 mod outbox;
@@ -28,8 +29,8 @@ pub mod topic;
 
 pub use broker::{Broker, BrokerConfig, BrokerStatus};
 pub use gate::{
-    ClientInfo, Denied, DeviceRights, EverythingRights, Gatekeeper, Intake, Login, NothingRights, Receipt,
-    Refusal, Room, TopicRights,
+    ClientCertificate, ClientInfo, Denied, DeviceRights, EverythingRights, Gatekeeper, Intake, Login,
+    NothingRights, Receipt, Refusal, Room, TopicRights,
 };
 pub use message::Publish;
 pub use metrics::BrokerMetrics;
