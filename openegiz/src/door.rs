@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | none | none | anonymous, where `mqtt.allow_anonymous` lets it in from that address: everything |
 //! | `<site>/<device>`, `<site>:<device>` or `<device>` | the device's | that device: its own topics only |
-//! | any | an API token | the token's bearer: everything; a viewer may only subscribe |
+//! | any | an API token, of the configuration or the registry | the token's bearer: everything; a viewer may only subscribe |
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,12 +13,19 @@ use async_trait::async_trait;
 use egiz_broker::{Denied, DeviceRights, EverythingRights, Gatekeeper, Login, TopicRights};
 use egiz_service::config::Anonymous;
 use egiz_store::{DeviceKey, Role, Store};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// The name of the configuration's API token in records.
+pub(crate) const API_TOKEN_NAME: &str = "api";
 
 /// The door.
 pub(crate) struct Door {
     pub(crate) store: Store,
     pub(crate) site: String,
     pub(crate) anonymous: Anonymous,
+    /// SHA-256 of the configuration's API token, if it has one.
+    pub(crate) api_token: Option<[u8; 32]>,
 }
 
 /// May hear everything and say nothing.
@@ -44,6 +51,11 @@ impl Door {
         }
     }
 
+    fn is_configured_token(&self, password: &str) -> bool {
+        let digest: [u8; 32] = Sha256::digest(password.as_bytes()).into();
+        self.api_token.is_some_and(|known| known.ct_eq(&digest).into())
+    }
+
     fn device_key(&self, username: &str) -> DeviceKey {
         match username.split_once(['/', ':']) {
             Some((site, device)) => DeviceKey::new(site, device),
@@ -66,17 +78,20 @@ impl Gatekeeper for Door {
             .password
             .and_then(|password| std::str::from_utf8(password).ok())
             .ok_or(Denied::BadCredentials)?;
-        let unavailable = |error| {
-            tracing::error!(%error, "a login could not be checked");
-            Denied::Busy
-        };
-        if let Some(identity) = self.store.authenticate_api_token(password).await.map_err(unavailable)? {
+        if self.is_configured_token(password) {
+            return Ok((API_TOKEN_NAME.to_owned(), Arc::new(EverythingRights)));
+        }
+        if let Some(identity) = self.store.authenticate_api_token(password) {
             let rights: Arc<dyn TopicRights> = match identity.role {
                 Role::Viewer => Arc::new(ListenerRights),
                 _ => Arc::new(EverythingRights),
             };
-            return Ok((identity.name, rights));
+            return Ok((identity.name.to_string(), rights));
         }
+        let unavailable = |error| {
+            tracing::error!(%error, "a login could not be checked");
+            Denied::Busy
+        };
         let key = self.device_key(username);
         match self.store.authenticate_device(&key, password).await.map_err(unavailable)? {
             Some(identity) => {

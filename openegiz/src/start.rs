@@ -164,6 +164,13 @@ pub(crate) fn layout(file: Option<&Path>, demo: bool) -> anyhow::Result<Option<V
             std::fs::read(file).with_context(|| format!("layout.file {} cannot be read", file.display()))?
         }
     };
-    serde_json::from_slice::<serde_json::Value>(&bytes).context("the layout is no JSON")?;
+    let name = || {
+        file.map_or("the demonstration's layout".to_owned(), |file| format!("layout.file {}", file.display()))
+    };
+    let layout = serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", name()))?;
+    if let Err(error) = egiz_server::check_layout(&layout) {
+        let faults = error.0.errors.iter().map(|fault| format!("\n  {}: {}", fault.pointer, fault.reason));
+        anyhow::bail!("{} has faults:{}", name(), faults.collect::<String>());
+    }
     Ok(Some(bytes))
 }

@@ -11,8 +11,10 @@ use egiz_broker::{Broker, BrokerConfig, BrokerMetrics, Publish};
 use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, PayloadLimits};
 use egiz_journal::JournalMetrics;
 use egiz_model::record::{Body, Header, Record};
-use egiz_server::{ApiToken, Ports, RateLimit, Role, ServeOptions, ServerMetrics, ServerSettings, WriteGate};
-use egiz_service::config::{Config, Loaded, Origin, UnknownDevices};
+use egiz_server::{
+    Anonymous, ApiToken, Ports, RateLimit, Role, ServeOptions, ServerMetrics, ServerSettings, WriteGate,
+};
+use egiz_service::config::{self, Config, Loaded, Origin, UnknownDevices};
 use egiz_service::health::Health;
 use egiz_service::metrics::{BuildInfo, Metrics};
 use egiz_service::shutdown::StopSignals;
@@ -24,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::acceptor::{Acceptor, all_templates};
 use crate::caretaker::{Snapshots, Ticker, watch_journal};
-use crate::door::Door;
+use crate::door::{API_TOKEN_NAME, Door};
 use crate::gate::Gate;
 use crate::intake::MqttIntake;
 use crate::metrics::{EngineCollector, PipelineMetrics};
@@ -82,6 +84,7 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     let author = Author::new("openegiz", clock());
     store.seed_templates(&start::templates(config.templates.file.as_deref())?, &author).await?;
     registry_part.up();
+    say_who_gets_in(config, &store).await?;
 
     let server_metrics = ServerMetrics::register(registry);
     let hub = egiz_server::live::Hub::new(Arc::clone(&engine), hub_settings(config), registry);
@@ -115,8 +118,12 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     let ingest = Arc::new(Ingest::new(ingest_config(config), IngestMetrics::register(registry)));
     let intake =
         MqttIntake { pipeline: Arc::clone(&pipeline), ingest: Arc::clone(&ingest), clock: clock.clone() };
-    let door =
-        Door { store: store.clone(), site: config.site.name.clone(), anonymous: config.mqtt.allow_anonymous };
+    let door = Door {
+        store: store.clone(),
+        site: config.site.name.clone(),
+        anonymous: config.mqtt.allow_anonymous,
+        api_token: api_token_digest(config),
+    };
     let broker = Broker::new(
         broker_config(config),
         Arc::new(intake),
@@ -327,6 +334,25 @@ async fn put_templates_in_force(
     Ok(())
 }
 
+/// Warns of what the configuration alone cannot know: that nobody gets in, or that a layout is not the one in force.
+async fn say_who_gets_in(config: &Config, store: &Store) -> anyhow::Result<()> {
+    let http = &config.http;
+    if http.allow_anonymous == config::Anonymous::Never
+        && config.api_token.is_none()
+        && !store.has_api_tokens()
+    {
+        tracing::warn!(
+            "nobody can sign in over HTTP: there is no token, and http.allow_anonymous is \"never\"; set http.api_token_file"
+        );
+    }
+    if config.layout.file.is_some() && store.layout().await?.is_some() {
+        tracing::warn!(
+            "layout.file is not in force: another layout was put with PUT /api/v1/layout; DELETE takes it back"
+        );
+    }
+    Ok(())
+}
+
 fn hub_settings(config: &Config) -> egiz_server::live::HubSettings {
     egiz_server::live::HubSettings {
         clients_max: config.http.websocket_max_clients,
@@ -367,11 +393,15 @@ fn broker_config(config: &Config) -> BrokerConfig {
     }
 }
 
+fn api_token_digest(config: &Config) -> Option<[u8; 32]> {
+    config.api_token.as_ref().map(|secret| Sha256::digest(secret.expose().as_bytes()).into())
+}
+
 async fn server_settings(config: &Config, store: &Store, demo: bool) -> anyhow::Result<ServerSettings> {
     let http = &config.http;
-    let tokens = config.api_token.as_ref().map(|secret| ApiToken {
-        name: "api".to_owned(),
-        sha256: Sha256::digest(secret.expose().as_bytes()).into(),
+    let tokens = api_token_digest(config).map(|sha256| ApiToken {
+        name: API_TOKEN_NAME.to_owned(),
+        sha256,
         role: Role::Admin,
     });
     let rate_limit = (http.rate_limit_per_s > 0)
@@ -387,6 +417,11 @@ async fn server_settings(config: &Config, store: &Store, demo: bool) -> anyhow::
         rate_limit,
         rate_limit_loopback: !http.rate_limit_exempt_loopback,
         tokens: tokens.into_iter().collect(),
+        anonymous: match http.allow_anonymous {
+            config::Anonymous::Never => Anonymous::Never,
+            config::Anonymous::Loopback => Anonymous::Loopback,
+            config::Anonymous::Always => Anonymous::Always,
+        },
         allowed_origins: http.allowed_origins.clone(),
         allowed_hosts: http.allowed_hosts.clone(),
         cursor_key: store.installation_key("cursor").await?,

@@ -5,6 +5,7 @@
 //!
 //! Nothing here knows the engine, a database or a socket.
 
+pub mod access;
 pub mod bulk;
 pub mod device;
 pub mod health;
@@ -12,6 +13,9 @@ pub mod problem;
 pub mod query;
 pub mod thing;
 
+pub use access::{
+    ApiToken, ApiTokenChange, ApiTokenPage, AuditEntry, AuditPage, MadeApiToken, NewApiToken, TokenRole,
+};
 pub use bulk::{BulkRequest, Difference, ItemOutcome, ItemResult, Summary};
 pub use device::{
     AcceptRequest, Credential, Device, DevicePage, DiscoveredDevice, DiscoveredPage, NewDevice, RejectedPage,

@@ -11,7 +11,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use egiz_api::{Health, HealthState, RejectedMessage};
 use egiz_model::Timestamp;
 use egiz_model::record::{Body as RecordBody, Header, Preconditions, Record, ThingWrite, WriteOperation};
-use egiz_server::{Applied, Ports, ProgramReport, ServerMetrics, ServerSettings, SubmitError, WriteGate};
+use egiz_server::{
+    Anonymous, Applied, Ports, ProgramReport, ServerMetrics, ServerSettings, SubmitError, WriteGate,
+};
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
 use parking_lot::RwLock;
@@ -85,7 +87,7 @@ fn read(criterion: &mut Criterion) {
         ),
         clock: Arc::new(|| Timestamp::from_seconds(1)),
         random,
-        settings: Arc::new(ServerSettings::default()),
+        settings: Arc::new(ServerSettings { anonymous: Anonymous::Always, ..ServerSettings::default() }),
         metrics: ServerMetrics::register(&mut Registry::default()),
     });
     let get = |path: &'static str| {

@@ -26,7 +26,7 @@ impl App {
     pub(crate) fn new(ports: Ports) -> Self {
         let settings = &ports.settings;
         Self(Arc::new(Inner {
-            tokens: Tokens::new(settings.tokens.clone()),
+            tokens: Tokens::new(settings, ports.store.clone()),
             requests: Arc::new(Semaphore::new(settings.concurrent_requests_max)),
             streams: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
             limiter: settings.rate_limit.map(Limiter::new),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use egiz_api::Code;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
 use crate::settings::Role;
@@ -19,6 +20,8 @@ pub struct Caller {
     pub role: Role,
     /// The correlation id: the client's, or a new one.
     pub correlation: Arc<str>,
+    /// Cancelled when the token that let them in is disabled or deleted; what outlives a request ends then.
+    pub revoked: CancellationToken,
 }
 
 impl Caller {

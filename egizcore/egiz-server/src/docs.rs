@@ -6,7 +6,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::things::{bulk, import, read, write};
-use crate::{devices, discovered, program, query, registry, templates};
+use crate::{audit, devices, discovered, layout, program, query, registry, templates, tokens};
 
 /// The description; [`document`] completes it.
 #[derive(OpenApi)]
@@ -28,7 +28,9 @@ use crate::{devices, discovered, program, query, registry, templates};
         devices::list, devices::create, devices::get, devices::delete, devices::credentials, devices::withdraw,
         templates::list, templates::get, templates::put, templates::delete,
         registry::export, registry::import,
-        program::rejected, program::layout, program::site, program::health, program::live, program::ready,
+        tokens::list, tokens::create, tokens::get, tokens::change, tokens::delete, audit::list,
+        layout::get, layout::put, layout::delete,
+        program::rejected, program::site, program::health, program::live, program::ready,
         program::metrics,
     ),
     components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::Summary)),
@@ -39,6 +41,7 @@ use crate::{devices, discovered, program, query, registry, templates};
         (name = "devices", description = "Devices: discovered, known, refused messages"),
         (name = "templates", description = "What Things of one type have in common"),
         (name = "registry", description = "The registry as one document"),
+        (name = "access", description = "API tokens and the audit trail"),
         (name = "program", description = "Health, metrics, site, layout"),
     ),
     security((), ("bearer" = [])),

@@ -141,6 +141,11 @@ impl From<StoreError> for ApiError {
             StoreError::AlreadyExists { kind, key } => {
                 ApiError::new(Code::AlreadyExists, format!("{kind} {key} exists already"))
             }
+            StoreError::LimitReached { kind, limit } => {
+                Problem::new(Code::LimitReached, format!("there may be {limit} entries of kind {kind}"))
+                    .limit(limit as u64)
+                    .into()
+            }
             StoreError::VersionConflict { kind, key, actual, .. } => {
                 Problem::new(Code::IfMatchFailed, format!("{kind} {key} has version {actual} now"))
                     .revision(Some(actual))

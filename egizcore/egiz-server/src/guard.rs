@@ -14,18 +14,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use egiz_api::{Code, Problem};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
+use auth::Identity;
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -57,21 +60,21 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 principal = &*caller.principal,
                 correlation = &*correlation
             );
+            let revoked = caller.revoked.clone();
             request.extensions_mut().insert(caller);
-            handle(&app, request, next).instrument(span).await
+            until_revoked(handle(&app, request, next).instrument(span).await, revoked)
         }
     };
 
     if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response = options(&response);
+        response = options(&response, &path);
     }
     if response.status().is_client_error() || response.status().is_server_error() {
         response = with_problem(response, &correlation);
     }
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && method == Method::PATCH {
         // RFC 5789 §2.2.
-        let accepted = HeaderValue::from_static(crate::things::write::ACCEPT_PATCH);
-        response.headers_mut().insert(ACCEPT_PATCH, accepted);
+        response.headers_mut().insert(ACCEPT_PATCH, accept_patch(&path));
     }
     if let Some(standing) = limits {
         standing.write(response.headers_mut());
@@ -99,21 +102,23 @@ fn admit(
 ) -> Result<Caller, ApiError> {
     let settings = &app.ports.settings;
     headers::check_sizes(request, settings)?;
-    if app.tokens.is_empty() {
-        origin::check_host(request, settings)?;
-    }
     origin::check_origin(request, settings)?;
     let need = auth::need(request.method(), request.uri().path());
-    let (principal, role) = app.tokens.identify(request.headers(), need)?;
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let Identity { principal, role, is_anonymous, revoked } =
+        app.tokens.identify(request.headers(), address, need)?;
+    if is_anonymous {
+        // A page that lets its name resolve to this machine has no token, and is not to pass for a person at it.
+        origin::check_host(request, settings)?;
+    }
     auth::check_role(role, need)?;
 
     if let Some(limiter) = &app.limiter {
-        let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let exempt = need == auth::Need::Nothing
             || (!settings.rate_limit_loopback
                 && address.is_none_or(|address| address.to_canonical().is_loopback()));
         if !exempt {
-            let key = if app.tokens.is_empty() {
+            let key = if is_anonymous {
                 rate::Key::address(address.unwrap_or(IpAddr::from([0, 0, 0, 0])))
             } else {
                 rate::Key::Token(principal.clone())
@@ -128,7 +133,7 @@ fn admit(
             }
         }
     }
-    Ok(Caller { principal, role, correlation: correlation.clone() })
+    Ok(Caller { principal, role, correlation: correlation.clone(), revoked })
 }
 
 /// Runs the handler within the bounds of concurrency and time.
@@ -170,21 +175,37 @@ async fn handle(app: &App, request: Request, next: Next) -> Response {
     }
 }
 
+/// Ends a stream of events when the token that opened it is not good any more.
+fn until_revoked(response: Response, revoked: CancellationToken) -> Response {
+    let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
+    if !response.headers().get(CONTENT_TYPE).is_some_and(is_stream) {
+        return response;
+    }
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(revoked.cancelled_owned())))
+}
+
 /// Answers OPTIONS with what the route knows, learnt from its refusal of OPTIONS itself.
-fn options(refusal: &Response) -> Response {
+fn options(refusal: &Response, path: &str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     if let Some(allow) = refusal.headers().get(ALLOW) {
         let text = format!("{},OPTIONS", allow.to_str().unwrap_or_default());
         if text.contains("PATCH") {
-            response
-                .headers_mut()
-                .insert(ACCEPT_PATCH, HeaderValue::from_static(crate::things::write::ACCEPT_PATCH));
+            response.headers_mut().insert(ACCEPT_PATCH, accept_patch(path));
         }
         if let Ok(value) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(ALLOW, value);
         }
     }
     response
+}
+
+/// The media types that `PATCH` takes there.
+fn accept_patch(path: &str) -> HeaderValue {
+    HeaderValue::from_static(if path.starts_with(crate::target::THINGS) {
+        crate::things::write::ACCEPT_PATCH
+    } else {
+        "application/merge-patch+json, application/json"
+    })
 }
 
 /// Makes sure that an error is a problem object with the correlation id, keeping the headers it came with.

@@ -6,6 +6,7 @@
 
 mod app;
 mod assets;
+mod audit;
 mod body;
 pub mod caller;
 mod conditional;
@@ -16,6 +17,7 @@ mod docs;
 pub mod error;
 mod fields;
 mod guard;
+mod layout;
 pub mod live;
 pub mod metrics;
 mod min_offset;
@@ -34,12 +36,14 @@ mod submit;
 mod target;
 mod templates;
 mod things;
+mod tokens;
 
 pub use caller::Caller;
 pub use docs::document;
 pub use error::ApiError;
+pub use layout::check_layout;
 pub use metrics::ServerMetrics;
 pub use ports::{Applied, AppliedBatch, Clock, Ports, ProgramReport, RandomSource, SubmitError, WriteGate};
 pub use router::{router, vision_router};
 pub use serve::{ServeOptions, serve};
-pub use settings::{ApiToken, RateLimit, Role, ServerSettings};
+pub use settings::{Anonymous, ApiToken, RateLimit, Role, ServerSettings};

@@ -1,15 +1,13 @@
-//! What the program says about itself: health, metrics, refused messages, the site, the layout.
+//! What the program says about itself: health, metrics, refused messages, the site.
 
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use egiz_api::{Code, HealthState, Problem, RejectedPage, Site};
-use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::conditional::{ReadVerdict, decide_read};
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::{cursor, page, respond};
@@ -120,27 +118,4 @@ pub(crate) async fn site(State(app): State<App>) -> Response {
         time: (app.ports.clock)(),
     };
     respond::json(StatusCode::OK, &site)
-}
-
-/// The factory's layout, as EgizVision draws it.
-#[utoipa::path(get, path = "/api/v1/layout", tag = "program", responses(
-    (status = 200, description = "The configured layout", body = Object),
-    (status = 304, description = "It is the one of `If-None-Match`"),
-    (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
-))]
-pub(crate) async fn layout(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let Some(layout) = app.ports.settings.layout.clone() else {
-        return Err(ApiError::new(Code::EntryNotFound, "no layout is configured"));
-    };
-    let digest = Sha256::digest(&layout);
-    let etag = format!("\"{}\"", digest[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let mut response = match decide_read(&headers, &etag)? {
-        ReadVerdict::NotModified => respond::empty(StatusCode::NOT_MODIFIED),
-        ReadVerdict::IfMatchFailed => {
-            return Err(ApiError::new(Code::IfMatchFailed, "the layout is another one now"));
-        }
-        ReadVerdict::Proceed => respond::json_bytes(StatusCode::OK, layout.to_vec()),
-    };
-    respond::set_etag(&mut response, &etag);
-    Ok(response)
 }

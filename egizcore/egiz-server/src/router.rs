@@ -9,7 +9,10 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::ports::Ports;
 use crate::things::{bulk, import, read, write};
-use crate::{assets, devices, discovered, docs, guard, live, program, query, registry, templates};
+use crate::{
+    assets, audit, devices, discovered, docs, guard, layout, live, program, query, registry, templates,
+    tokens,
+};
 
 /// Every route but those of live subscriptions, the documentation page and EgizVision's files.
 pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
@@ -40,7 +43,10 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/registry/export", get(registry::export)),
         ("/api/v1/registry/import", post(registry::import)),
         ("/api/v1/rejected", get(program::rejected)),
-        ("/api/v1/layout", get(program::layout)),
+        ("/api/v1/layout", get(layout::get).put(layout::put).delete(layout::delete)),
+        ("/api/v1/tokens", get(tokens::list).post(tokens::create)),
+        ("/api/v1/tokens/{name}", get(tokens::get).patch(tokens::change).delete(tokens::delete)),
+        ("/api/v1/audit", get(audit::list)),
         ("/api/v1/site", get(program::site)),
         ("/api/v1/health", get(program::health)),
         ("/api/v1/health/live", get(program::live)),

@@ -35,12 +35,14 @@ pub struct ServerSettings {
     pub rate_limit: Option<RateLimit>,
     /// Whether clients on loopback are limited, too.
     pub rate_limit_loopback: bool,
-    /// Bearer tokens. With none, everybody may do everything as `anonymous`.
+    /// Bearer tokens besides those of the registry.
     pub tokens: Vec<ApiToken>,
+    /// Who may do everything without a token, as `anonymous`.
+    pub anonymous: Anonymous,
     /// Origins besides the server's own whose pages may ask for changes and read answers, as `https://example.org`.
     pub allowed_origins: Vec<String>,
     /// Host names that the server answers to besides addresses, `localhost` and names that public DNS cannot hold;
-    /// looked at only while no tokens are configured.
+    /// looked at only for those who bring no token.
     pub allowed_hosts: Vec<String>,
     /// The key that cursors are bound to; the same after a restart and on every replica, so that cursors live on.
     pub cursor_key: [u8; 32],
@@ -55,6 +57,17 @@ pub struct RateLimit {
     pub per_second: u32,
     /// Requests that may come at once.
     pub burst: u32,
+}
+
+/// Who may come in without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anonymous {
+    /// Nobody.
+    Never,
+    /// Whoever connects from this machine, and not through a proxy that says for whom.
+    Loopback,
+    /// Anybody.
+    Always,
 }
 
 /// A bearer token that may come in.
@@ -81,6 +94,17 @@ pub enum Role {
     Admin,
 }
 
+impl From<egiz_store::Role> for Role {
+    fn from(role: egiz_store::Role) -> Self {
+        match role {
+            egiz_store::Role::Viewer => Self::Viewer,
+            egiz_store::Role::Operator => Self::Operator,
+            egiz_store::Role::Service => Self::Service,
+            egiz_store::Role::Admin => Self::Admin,
+        }
+    }
+}
+
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
@@ -100,6 +124,7 @@ impl Default for ServerSettings {
             rate_limit: Some(RateLimit { per_second: 100, burst: 200 }),
             rate_limit_loopback: false,
             tokens: Vec::new(),
+            anonymous: Anonymous::Loopback,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             cursor_key: [0; 32],

@@ -47,6 +47,14 @@ pub enum StoreError {
         /// Its key.
         key: String,
     },
+    /// There are as many as may be.
+    #[error("there are {limit} entries of kind {kind} already")]
+    LimitReached {
+        /// The noun.
+        kind: &'static str,
+        /// How many may be.
+        limit: usize,
+    },
     /// The stored version is not the one that the caller expected.
     #[error("{kind} {key} has version {actual}, not the expected {expected}")]
     VersionConflict {

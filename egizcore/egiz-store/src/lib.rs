@@ -16,6 +16,7 @@ mod database;
 mod device;
 mod error;
 mod installation_key;
+mod layout;
 mod metrics;
 mod page;
 mod store;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use egiz_model::{ThingId, Timestamp};
 use sqlx::Row;
 
+use crate::api_token::TokenTable;
 use crate::credential::{Verifier, VerifierLimits};
 use crate::database::{Database, DbRow};
 use crate::error::{OpenError, StoreError};
@@ -40,7 +41,8 @@ impl fmt::Debug for StoreOptions {
     }
 }
 
-/// The registry. Cheap to clone; clones share the connections and the cache of verified passwords.
+/// The registry. Cheap to clone; clones share the connections, the enabled API tokens and the
+/// cache of verified passwords.
 ///
 /// Every method that changes something returns after the change is durable, or changes nothing. Futures may be
 /// dropped: an unfinished change is rolled back.
@@ -48,6 +50,7 @@ impl fmt::Debug for StoreOptions {
 pub struct Store {
     pub(crate) database: Database,
     pub(crate) verifier: Arc<Verifier>,
+    pub(crate) tokens: Arc<TokenTable>,
     pub(crate) random: RandomSource,
 }
 
@@ -63,7 +66,10 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened, is not a registry, or comes from a newer version.
     pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, OpenError> {
-        Ok(Store::over(Database::open(path).await?, options))
+        let database = Database::open(path).await?;
+        let failed = |source| OpenError::Open { path: path.to_owned(), source };
+        let tokens = TokenTable::load(&database).await.map_err(failed)?;
+        Ok(Store::over(database, tokens, options))
     }
 
     /// Opens an empty registry that is gone with its last clone; for tests and trials.
@@ -71,12 +77,12 @@ impl Store {
     /// # Errors
     /// When the database driver fails.
     pub async fn open_in_memory(options: StoreOptions) -> Result<Store, OpenError> {
-        Ok(Store::over(Database::open_in_memory().await?, options))
+        Ok(Store::over(Database::open_in_memory().await?, TokenTable::default(), options))
     }
 
-    fn over(database: Database, options: StoreOptions) -> Store {
+    fn over(database: Database, tokens: TokenTable, options: StoreOptions) -> Store {
         let verifier = Arc::new(Verifier::new(options.verifier, options.metrics, &options.random));
-        Store { database, verifier, random: options.random }
+        Store { database, verifier, tokens: Arc::new(tokens), random: options.random }
     }
 
     /// Checks that the registry answers; for health.

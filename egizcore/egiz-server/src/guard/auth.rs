@@ -1,19 +1,24 @@
 //! Tokens and roles: who asks, and what a route needs. Deny by default: a route that no line names needs the highest role.
 //!
 //! A token comes as `Authorization: Bearer <token>`; a browser, which cannot set that on a WebSocket, offers the
-//! subprotocol `openegiz.bearer.<token>` beside `openegiz.v1`. Only hashes are configured, and all are compared in
-//! constant time. Source: RFC 6750.
+//! subprotocol `openegiz.bearer.<token>` beside `openegiz.v1`. Known are the tokens of the configuration and those of the
+//! registry, both as hashes in memory and compared in constant time: a request costs a hash, and a revoked token is refused
+//! from the next request on. Who brings no token is let in as far as [`Anonymous`] says; a wrong token never is.
+//! Source: RFC 6750.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, Method};
 use egiz_api::Code;
+use egiz_store::Store;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
-use crate::settings::{ApiToken, Role};
+use crate::settings::{Anonymous, ApiToken, Role, ServerSettings};
 
 /// The subprotocol's prefix before a token.
 const SUBPROTOCOL: &str = "openegiz.bearer.";
@@ -50,7 +55,7 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
     {
         return Need::Nothing;
     }
-    if is("/api/v1/registry") {
+    if is("/api/v1/registry") || is("/api/v1/tokens") || is("/api/v1/audit") {
         return Need::Manage;
     }
     if reads && (is("/api") || is("/health") || is("/metrics")) {
@@ -89,57 +94,119 @@ pub(crate) fn check_role(role: Role, need: Need) -> Result<(), ApiError> {
     Err(ApiError::new(Code::Forbidden, format!("this needs the role {wanted}")))
 }
 
-/// The configured tokens.
+/// Who asks.
+pub(crate) struct Identity {
+    /// The token's name, or `anonymous`.
+    pub(crate) principal: Arc<str>,
+    /// What they may do.
+    pub(crate) role: Role,
+    /// Whether they brought no token and were let in all the same.
+    pub(crate) is_anonymous: bool,
+    /// Cancelled when the token stops to be good.
+    pub(crate) revoked: CancellationToken,
+}
+
+/// The known tokens, and the rule for those who bring none.
 pub(crate) struct Tokens {
-    tokens: Vec<ApiToken>,
-    names: Vec<Arc<str>>,
-    anonymous: Arc<str>,
+    configured: Vec<(ApiToken, Arc<str>)>,
+    store: Store,
+    anonymous: Anonymous,
+    nobody_name: Arc<str>,
+    never: CancellationToken,
 }
 
 impl Tokens {
-    pub(crate) fn new(tokens: Vec<ApiToken>) -> Self {
-        let names = tokens.iter().map(|token| token.name.as_str().into()).collect();
-        Self { tokens, names, anonymous: "anonymous".into() }
+    pub(crate) fn new(settings: &ServerSettings, store: Store) -> Self {
+        let named = |token: &ApiToken| (token.clone(), token.name.as_str().into());
+        Self {
+            configured: settings.tokens.iter().map(named).collect(),
+            store,
+            anonymous: settings.anonymous,
+            nobody_name: "anonymous".into(),
+            never: CancellationToken::new(),
+        }
     }
 
-    /// Whether everybody may do everything.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
-    }
-
-    /// Says who asks.
+    /// Says who asks. `from` is where the connection comes from.
     ///
     /// # Errors
-    /// `unauthenticated` where a token is needed and none, or an unknown one, is there.
-    pub(crate) fn identify(&self, headers: &HeaderMap, need: Need) -> Result<(Arc<str>, Role), ApiError> {
-        if self.tokens.is_empty() {
-            return Ok((self.anonymous.clone(), Role::Admin));
+    /// `unauthenticated` where a token is needed and none is there, and where an unknown one is.
+    pub(crate) fn identify(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+        need: Need,
+    ) -> Result<Identity, ApiError> {
+        let Some(token) = presented(headers) else {
+            return self.without_token(headers, from, need);
+        };
+        if let Some((configured, name)) = self.find(token) {
+            let (principal, role) = (name.clone(), configured.role);
+            return Ok(Identity { principal, role, is_anonymous: false, revoked: self.never.clone() });
         }
-        match presented(headers).and_then(|token| self.find(token)) {
-            Some(index) => Ok((self.names[index].clone(), self.tokens[index].role)),
-            None if need == Need::Nothing => Ok((self.anonymous.clone(), Role::Viewer)),
-            None => {
+        if let Some(known) = self.store.authenticate_api_token(token) {
+            let (principal, role) = (known.name, known.role.into());
+            return Ok(Identity { principal, role, is_anonymous: false, revoked: known.revoked });
+        }
+        match need {
+            // An old token in a browser must not hide the page that asks for a new one.
+            Need::Nothing => Ok(self.nobody(Role::Viewer)),
+            _ => Err(ApiError::new(Code::Unauthenticated, "this token is not known, or was revoked")),
+        }
+    }
+
+    fn without_token(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+        need: Need,
+    ) -> Result<Identity, ApiError> {
+        let let_in = match self.anonymous {
+            Anonymous::Never => false,
+            Anonymous::Loopback => {
+                from.is_some_and(|from| from.to_canonical().is_loopback()) && !was_forwarded(headers)
+            }
+            Anonymous::Always => true,
+        };
+        match (let_in, need) {
+            (true, _) => Ok(Identity { is_anonymous: true, ..self.nobody(Role::Admin) }),
+            (false, Need::Nothing) => Ok(self.nobody(Role::Viewer)),
+            (false, _) => {
                 Err(ApiError::new(Code::Unauthenticated, "send a valid token as `Authorization: Bearer …`"))
             }
         }
     }
 
-    /// Looks at every token whatever comes, so that time tells nothing.
-    fn find(&self, presented: &str) -> Option<usize> {
+    fn nobody(&self, role: Role) -> Identity {
+        let (principal, revoked) = (self.nobody_name.clone(), self.never.clone());
+        Identity { principal, role, is_anonymous: false, revoked }
+    }
+
+    /// Looks at every token of the configuration whatever comes, so that time tells nothing.
+    fn find(&self, presented: &str) -> Option<&(ApiToken, Arc<str>)> {
+        if self.configured.is_empty() {
+            return None;
+        }
         let digest: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
         let mut found = u64::MAX;
-        for (index, token) in self.tokens.iter().enumerate() {
+        for (index, (token, _)) in self.configured.iter().enumerate() {
             let same: Choice = token.sha256.ct_eq(&digest);
             found.conditional_assign(&(index as u64), same);
         }
-        usize::try_from(found).ok().filter(|index| *index < self.tokens.len())
+        self.configured.get(usize::try_from(found).ok()?)
     }
 }
 
+/// Whether a proxy says that it asks for somebody else: then the connection's address is not the client's.
+fn was_forwarded(headers: &HeaderMap) -> bool {
+    ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name))
+}
+
+/// What is presented as a token, empty for credentials of another kind; `None` where there is nothing.
 fn presented(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get(AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+        let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+        return Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" });
     }
     headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
@@ -184,6 +251,11 @@ mod tests {
             ("DELETE", "/api/v1/devices/a:b", Need::Manage),
             ("PUT", "/api/v1/templates/oven", Need::Manage),
             ("GET", "/api/v1/registry/export", Need::Manage),
+            ("GET", "/api/v1/tokens", Need::Manage),
+            ("GET", "/api/v1/tokens/grafana", Need::Manage),
+            ("GET", "/api/v1/audit", Need::Manage),
+            ("GET", "/api/v1/layout", Need::Read),
+            ("PUT", "/api/v1/layout", Need::Manage),
             ("POST", "/api/v1/registry/import", Need::Manage),
             ("POST", "/anything", Need::Manage),
         ];
@@ -207,33 +279,72 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_token_is_found_by_its_hash() {
+    fn random() -> egiz_store::RandomSource {
+        std::sync::Arc::new(|bytes: &mut [u8]| bytes.fill(7))
+    }
+
+    async fn tokens(anonymous: Anonymous) -> (Tokens, Store) {
+        let store = Store::open_in_memory(egiz_store::StoreOptions::new(random())).await.expect("a registry");
         let token = |name: &str, role| ApiToken {
             name: name.to_owned(),
             sha256: Sha256::digest(format!("secret of {name}")).into(),
             role,
         };
-        let tokens = Tokens::new(vec![token("ml", Role::Service), token("ada", Role::Admin)]);
-        let with = |name: &'static str, value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_str(value).expect("a value"));
-            tokens.identify(&headers, Need::Read).map(|(name, _)| name.to_string()).ok()
+        let configured = vec![token("ml", Role::Service), token("ada", Role::Admin)];
+        let settings = ServerSettings { tokens: configured, anonymous, ..ServerSettings::default() };
+        (Tokens::new(&settings, store.clone()), store)
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let value = |text: &str| HeaderValue::from_str(text).expect("a value");
+        fields.iter().map(|(name, text)| (axum::http::HeaderName::from_static(name), value(text))).collect()
+    }
+
+    const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    const THERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)));
+
+    #[tokio::test]
+    async fn a_token_is_found_by_its_hash() {
+        let (tokens, store) = tokens(Anonymous::Always).await;
+        let author = egiz_store::Author::new("test", egiz_model::Timestamp::from_micros(0));
+        let kept = store.create_api_token("grafana", egiz_store::Role::Viewer, &author).await.expect("made");
+        let who = |fields: &[(&'static str, &str)]| {
+            let identity = tokens.identify(&headers(fields), HERE, Need::Read).ok()?;
+            Some((identity.principal.to_string(), identity.role))
         };
-        assert_eq!(with("authorization", "Bearer secret of ada").as_deref(), Some("ada"));
-        assert_eq!(with("authorization", "bearer secret of ml").as_deref(), Some("ml"));
-        assert_eq!(with("authorization", "Bearer secret of eve"), None);
-        assert_eq!(with("authorization", "Basic secret of ada"), None);
-        assert_eq!(with("authorization", "Bearer"), None);
-        assert_eq!(with("x", "y"), None);
-        let tokens = Tokens::new(vec![ApiToken {
-            name: "b".into(),
-            sha256: Sha256::digest("t").into(),
-            role: Role::Viewer,
-        }]);
-        let mut headers = HeaderMap::new();
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("openegiz.v1, openegiz.bearer.t"));
-        assert!(tokens.identify(&headers, Need::Read).is_ok());
-        assert!(tokens.identify(&HeaderMap::new(), Need::Nothing).is_ok());
+        let is = |name: &str, role| Some((name.to_owned(), role));
+        assert_eq!(who(&[("authorization", "Bearer secret of ada")]), is("ada", Role::Admin));
+        assert_eq!(who(&[("authorization", "bearer secret of ml")]), is("ml", Role::Service));
+        let bearer = format!("Bearer {}", kept.expose());
+        assert_eq!(who(&[("authorization", &bearer)]), is("grafana", Role::Viewer));
+        let offered = format!("openegiz.v1, openegiz.bearer.{}", kept.expose());
+        assert_eq!(who(&[("sec-websocket-protocol", &offered)]), is("grafana", Role::Viewer));
+        assert_eq!(who(&[]), is("anonymous", Role::Admin), "where that is allowed");
+        for wrong in ["Bearer secret of eve", "Basic secret of ada", "Bearer", "Bearer ", "x"] {
+            assert_eq!(who(&[("authorization", wrong)]), None, "{wrong}");
+        }
+        store.delete_api_token("grafana", &author).await.expect("there");
+        assert_eq!(who(&[("authorization", &bearer)]), None, "revoked");
+        let old = tokens.identify(&headers(&[("authorization", &bearer)]), THERE, Need::Nothing);
+        assert_eq!(old.map(|identity| identity.role).ok(), Some(Role::Viewer), "the page itself");
+    }
+
+    #[tokio::test]
+    async fn who_brings_no_token_is_let_in_as_the_rule_says() {
+        let proxied = [("x-forwarded-for", "192.0.2.7")];
+        let table = [
+            (Anonymous::Never, [false, false, false, false]),
+            (Anonymous::Loopback, [true, false, false, false]),
+            (Anonymous::Always, [true, true, true, true]),
+        ];
+        for (rule, wanted) in table {
+            let (tokens, _store) = tokens(rule).await;
+            let in_turn = [(HERE, &[][..]), (THERE, &[]), (None, &[]), (HERE, &proxied)];
+            let got =
+                in_turn.map(|(from, fields)| tokens.identify(&headers(fields), from, Need::Manage).is_ok());
+            assert_eq!(got, wanted, "{rule:?}");
+            let nothing = tokens.identify(&headers(&[]), THERE, Need::Nothing);
+            assert!(nothing.is_ok(), "probes and files are for everybody");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - A page of another origin may not ask for changes or open a WebSocket, unless it is on the list (against request
 //!   forgery). A program that is no browser sends no `Origin` and is not concerned.
-//! - While no tokens are configured, the `Host` must be an address, `localhost`, a name that public DNS cannot hold, or
+//! - For who is let in without a token, the `Host` must be an address, `localhost`, a name that public DNS cannot hold, or
 //!   on the list: a page that lets its own name resolve to this machine (DNS rebinding) has none of these.
 //! - No answer is readable by another origin unless it is on the list (CORS, exact match, no wildcard).
 
@@ -63,7 +63,7 @@ pub(crate) fn check_host(request: &Request, settings: &ServerSettings) -> Result
     let name: String = name.chars().take(120).collect();
     Err(ApiError::new(
         Code::HostNotAllowed,
-        format!("this server does not answer to `{name}`; add it to the allowed hosts, or configure tokens"),
+        format!("this server does not answer to `{name}`; add it to http.allowed_hosts, or send a token"),
     ))
 }
 

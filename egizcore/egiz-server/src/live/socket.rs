@@ -138,6 +138,7 @@ impl Client {
     async fn serve(&mut self) -> End {
         let settings = self.hub.settings().clone();
         let stopping = self.hub.stopping().clone();
+        let revoked = self.caller.revoked.clone();
         let mut pings = interval(settings.ping_interval);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -153,6 +154,7 @@ impl Client {
                 () = ready.notified() => self.send_events().await,
                 _ = ticks.tick(), if has_columns => self.send_columns().await,
                 _ = pings.tick() => self.ping().await,
+                () = revoked.cancelled() => Err(End::Close(1008, "token-revoked")),
                 () = stopping.cancelled() => Err(End::Close(1012, "shutting-down")),
             };
             if let Err(end) = result {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::schema::{Config, KEYS};
 use super::setting::{Anonymous, Secret};
-use super::{ConfigError, Origin};
+use super::{ConfigError, Notice, Origin};
 
 /// Collects the faults between keys.
 pub(super) fn between_keys(
@@ -16,17 +16,6 @@ pub(super) fn between_keys(
     let mut fault =
         |path: &str, problem: String, allowed: &str| errors.push(at(config, origins, path, problem, allowed));
     let http = &config.http;
-    let protected = http.api_token_file.is_some() || http.allow_anonymous == Anonymous::Always;
-    for (path, address) in [("http.listen", Some(http.listen)), ("http.vision_listen", http.vision_listen)] {
-        if address.is_some_and(|address| !is_loopback(address)) && !protected {
-            let problem = "lets other machines in, but they have no way to sign in".to_owned();
-            fault(
-                path,
-                problem,
-                "a loopback address; or any with http.api_token_file set; or with http.allow_anonymous = \"always\", which lets anybody change everything",
-            );
-        }
-    }
     let listeners = [
         ("http.listen", Some(http.listen)),
         ("http.vision_listen", http.vision_listen),
@@ -55,6 +44,39 @@ pub(super) fn between_keys(
     if config.mqtt.max_packet_bytes > journal.segment_bytes {
         let problem = format!("does not fit into journal.segment_bytes = {}", journal.segment_bytes);
         fault("mqtt.max_packet_bytes", problem, "at most journal.segment_bytes");
+    }
+}
+
+/// Who comes in without a token where nothing was said: with a token file, nobody. Whoever sets one wants it asked for,
+/// also behind a proxy, from where everybody seems to be on this machine.
+pub(super) fn unsaid(config: &mut Config, origins: &BTreeMap<&'static str, Origin>) {
+    if config.http.api_token_file.is_some() && !origins.contains_key("http.allow_anonymous") {
+        config.http.allow_anonymous = Anonymous::Never;
+    }
+}
+
+/// What can be used, but is perhaps not what was meant.
+pub(super) fn notices(config: &Config, notices: &mut Vec<Notice>) {
+    let http = &config.http;
+    for (path, address) in [("http.listen", Some(http.listen)), ("http.vision_listen", http.vision_listen)] {
+        if address.is_none_or(is_loopback) {
+            continue;
+        }
+        let text = match (http.allow_anonymous, &http.api_token_file) {
+            (Anonymous::Always, _) => {
+                "lets other machines in, and http.allow_anonymous = \"always\" lets anybody there change everything"
+            }
+            (_, Some(_)) => continue,
+            (Anonymous::Loopback, None) => {
+                "lets other machines in, and each request from there needs a token: that of http.api_token_file, or one \
+                 made on this machine with POST /api/v1/tokens"
+            }
+            (Anonymous::Never, None) => {
+                "lets other machines in, and each request needs a token that was made before with POST /api/v1/tokens; \
+                 without one nobody gets in: set http.api_token_file"
+            }
+        };
+        notices.push(Notice { name: path.to_owned(), text: text.to_owned() });
     }
 }
 

@@ -159,7 +159,9 @@ impl Read {
 
     /// Checks what lies between keys, reads the secrets and gives the result.
     pub(super) fn finish(mut self) -> Result<Loaded, ConfigErrors> {
+        check::unsaid(&mut self.config, &self.origins);
         check::between_keys(&self.config, &self.origins, &mut self.errors);
+        check::notices(&self.config, &mut self.notices);
         self.config.api_token = check::api_token(&self.config, &self.origins, &mut self.errors);
         if self.errors.is_empty() {
             return Ok(Loaded { config: self.config, notices: self.notices, origins: self.origins });

@@ -114,17 +114,20 @@ table! {
         listen: SocketAddr = loopback(8080), Kind::Address { optional: false };
         /// A second address that serves the web client and the same API.
         vision_listen: Option<SocketAddr> = Some(loopback(8081)), Kind::Address { optional: true };
-        /// Who may come in without a token. "loopback" goes by the address of the connection: behind a reverse
-        /// proxy on the same machine everybody comes from loopback, so use "never" there. "always" on an address
-        /// that others reach lets anybody on that network change the factory's twins.
+        /// Who may come in without a token, and then do everything. "loopback" goes by the address of the
+        /// connection, and takes one with `Forwarded`, `X-Forwarded-For` or `X-Real-IP` for another machine's; behind
+        /// a proxy that sends none of them everybody seems to be on this machine, so use "never" there. "always" on an
+        /// address that others reach lets anybody on that network change everything. Where api_token_file is set and
+        /// nothing is said here, it is "never".
         allow_anonymous: Anonymous = Anonymous::Loopback, Kind::OneOf(Anonymous::WORDS);
         /// A file with the administrator's bearer token, 16 to 512 printable ASCII characters; white space around
-        /// it is ignored. Required when an address above is reachable from other machines, unless
-        /// allow_anonymous = "always".
+        /// it is ignored. Its name in records and in the audit trail is `api`. More tokens, with other roles, are made
+        /// with POST /api/v1/tokens and kept in the registry; a wrong one is refused whatever allow_anonymous says.
         api_token_file: Option<PathBuf> = None, Kind::Path { optional: true };
         /// Origins besides the program's own whose pages may use the API, as `https://example.org`.
         allowed_origins: Vec<String> = Vec::new(), Kind::List;
-        /// Host names besides addresses and localhost that the program answers to while it needs no token.
+        /// Host names besides addresses, localhost and names that public DNS cannot hold that those may use who bring
+        /// no token.
         allowed_hosts: Vec<String> = Vec::new(), Kind::List;
         /// Connections at once; more wait to be accepted.
         max_connections: usize = 10_000, whole(10, 100_000, "");
@@ -214,8 +217,9 @@ table! {
 
     /// The twin engine and its live state.
     twin: TwinConfig {
-        /// Things; beyond it new ones are refused and counted.
-        max_things: usize = 1_000_000, whole(1, 100_000_000, "");
+        /// Things; beyond it new ones are refused and counted. A Thing of ten properties takes about 1.4 kB of memory,
+        /// so these take up to 140 MB; the bound keeps senders of made-up device names from filling the machine.
+        max_things: usize = 100_000, whole(1, 100_000_000, "");
         /// Different feature and property names in all; beyond it new ones are refused and counted.
         max_names: usize = 100_000, whole(100, 10_000_000, "");
         /// The longest time between snapshots of the live state; they shorten the replay at start.

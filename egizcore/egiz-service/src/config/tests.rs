@@ -207,22 +207,40 @@ fn a_file_that_is_not_toml_or_not_there_is_named_with_the_line() {
 }
 
 #[test]
-fn an_open_address_needs_a_way_to_sign_in() {
+fn an_open_address_is_pointed_out_where_it_matters() {
+    let notices = |text: &str, variables: &[(&str, &str)]| -> Vec<String> {
+        loaded(text, variables).expect("usable").notices.iter().map(ToString::to_string).collect()
+    };
     let open = "[http]\nlisten = \"0.0.0.0:8080\"\n";
-    let errors = faults(open, &[]);
-    assert_eq!(errors.len(), 1);
-    assert!(
-        errors[0].starts_with("file:2: http.listen = \"0.0.0.0:8080\" lets other machines in, but"),
-        "{errors:?}"
-    );
-    assert!(loaded(open, &[("EGIZ__HTTP__ALLOW_ANONYMOUS", "always")]).is_ok());
-    assert!(loaded("[http]\nvision_listen = \"[::]:8081\"\n", &[]).is_err());
-    assert!(loaded("[http]\nlisten = \"[::ffff:127.0.0.1]:8080\"\n", &[]).is_ok(), "mapped loopback");
-    assert!(loaded("[http]\nvision_listen = \"\"\n", &[]).unwrap().config.http.vision_listen.is_none());
-    assert!(
-        loaded("[mqtt]\nlisten = \"0.0.0.0:1883\"\n", &[]).is_ok(),
-        "devices sign in with their credentials"
-    );
+    let check = |text: &str, variables: &[(&str, &str)], wanted: &str| {
+        let notices = notices(text, variables);
+        assert!(notices.len() == 1 && notices[0].contains(wanted), "{notices:?}");
+    };
+    check(open, &[], "http.listen lets other machines in, and each request from there needs a token");
+    check(open, &[("EGIZ__HTTP__ALLOW_ANONYMOUS", "always")], "lets anybody there change everything");
+    check(open, &[("EGIZ__HTTP__ALLOW_ANONYMOUS", "never")], "without one nobody gets in");
+    check("[http]\nvision_listen = \"[::]:8081\"\n", &[], "http.vision_listen lets other machines in");
+    for quiet in [
+        "[http]\nlisten = \"[::ffff:127.0.0.1]:8080\"\n",
+        "[http]\nvision_listen = \"\"\n",
+        "[mqtt]\nlisten = \"0.0.0.0:1883\"\n",
+    ] {
+        assert!(notices(quiet, &[]).is_empty(), "{quiet}");
+    }
+}
+
+#[test]
+fn a_token_file_ends_anonymous_access_unless_something_else_is_said() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "0123456789abcdef\n").unwrap();
+    let path = secret.path().to_str().unwrap();
+    let rule = |more: &[(&str, &str)]| {
+        let variables = [&[("EGIZ__HTTP__API_TOKEN_FILE", path)], more].concat();
+        load(None, variables).unwrap().config.http.allow_anonymous
+    };
+    assert_eq!(rule(&[]), Anonymous::Never);
+    assert_eq!(rule(&[("EGIZ__HTTP__ALLOW_ANONYMOUS", "loopback")]), Anonymous::Loopback);
+    assert_eq!(load(None, NONE).unwrap().config.http.allow_anonymous, Anonymous::Loopback);
 }
 
 #[test]

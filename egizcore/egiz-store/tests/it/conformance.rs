@@ -30,6 +30,7 @@ macro_rules! suite {
             names_that_would_break_a_topic_are_refused,
             an_api_token_carries_its_role,
             only_the_whole_text_of_an_api_token_is_accepted,
+            a_revoked_api_token_is_refused_at_once_and_its_bearers_are_told,
             every_change_leaves_an_audit_entry_without_secrets,
             a_failed_change_leaves_no_audit_entry,
             the_audit_trail_is_trimmed_but_never_restarted,
@@ -234,8 +235,8 @@ pub(crate) async fn names_that_would_break_a_topic_are_refused(store: &Store) {
 pub(crate) async fn an_api_token_carries_its_role(store: &Store) {
     for role in [Role::Viewer, Role::Operator, Role::Admin, Role::Service] {
         let token = store.create_api_token(role.as_str(), role, &author()).await.unwrap();
-        let identity = store.authenticate_api_token(token.expose()).await.unwrap().unwrap();
-        assert_eq!((identity.name.as_str(), identity.role), (role.as_str(), role));
+        let identity = store.authenticate_api_token(token.expose()).unwrap();
+        assert_eq!((&*identity.name, identity.role), (role.as_str(), role));
     }
     let listed = store.list_api_tokens(PageRequest::first(10)).await.unwrap().items;
     assert_eq!(
@@ -263,14 +264,40 @@ pub(crate) async fn only_the_whole_text_of_an_api_token_is_accepted(store: &Stor
         other.replace(".other.", ".script."),
     ];
     for text in wrong {
-        assert_eq!(store.authenticate_api_token(&text).await.unwrap(), None, "{text}");
+        assert!(store.authenticate_api_token(&text).is_none(), "{text}");
     }
-    assert!(store.authenticate_api_token(&token).await.unwrap().is_some());
+    for name in ["api", "anonymous", "a.b", "", "a b"] {
+        let refused = store.create_api_token(name, Role::Viewer, &author()).await;
+        assert!(matches!(refused, Err(StoreError::Invalid { field: "name", .. })), "{name}");
+    }
+}
+
+pub(crate) async fn a_revoked_api_token_is_refused_at_once_and_its_bearers_are_told(store: &Store) {
+    assert!(!store.has_api_tokens());
+    let token = store.create_api_token("script", Role::Viewer, &author()).await.unwrap().expose().to_owned();
+    assert!(store.has_api_tokens());
+    let bearer = store.authenticate_api_token(&token).unwrap();
+    assert!(!bearer.revoked.is_cancelled());
+
     store.enable_api_token("script", false, &author()).await.unwrap();
-    assert_eq!(store.authenticate_api_token(&token).await.unwrap(), None, "disabled");
+    assert!(store.authenticate_api_token(&token).is_none(), "disabled");
+    assert!(bearer.revoked.is_cancelled());
+    assert!(!store.api_token("script").await.unwrap().enabled);
+
     store.enable_api_token("script", true, &author()).await.unwrap();
+    let again = store.authenticate_api_token(&token).unwrap();
+    assert!(!again.revoked.is_cancelled());
+    store.enable_api_token("script", true, &author()).await.unwrap();
+    assert!(!again.revoked.is_cancelled(), "it was enabled already");
+
     store.delete_api_token("script", &author()).await.unwrap();
-    assert_eq!(store.authenticate_api_token(&token).await.unwrap(), None, "deleted");
+    assert!(store.authenticate_api_token(&token).is_none(), "deleted");
+    assert!(again.revoked.is_cancelled());
+    assert!(matches!(store.api_token("script").await, Err(StoreError::NotFound { .. })));
+
+    let other = store.create_api_token("script", Role::Admin, &author()).await.unwrap();
+    assert!(store.authenticate_api_token(&token).is_none(), "a new token of the old name");
+    assert_eq!(store.authenticate_api_token(other.expose()).unwrap().role, Role::Admin);
 }
 
 pub(crate) async fn every_change_leaves_an_audit_entry_without_secrets(store: &Store) {

@@ -1,6 +1,6 @@
 //! The suite over SQLite, in a file and in memory, and what only a file can show.
 
-use egiz_store::{Expected, OpenError, Store, ThingChange};
+use egiz_store::{Expected, OpenError, Role, Store, ThingChange};
 
 use crate::conformance::suite;
 use crate::support::{author, id, options, template, thing};
@@ -34,10 +34,15 @@ async fn what_was_written_is_there_after_reopening() {
     let store = Store::open(&path, options()).await.unwrap();
     store.put_template(&template("oven"), Expected::Absent, &author()).await.unwrap();
     store.project_things(&[ThingChange::Upsert(thing("f:a", 7))], 8).await.unwrap();
+    let token = store.create_api_token("script", Role::Viewer, &author()).await.unwrap();
+    let disabled = store.create_api_token("old", Role::Viewer, &author()).await.unwrap();
+    store.enable_api_token("old", false, &author()).await.unwrap();
     // Not closed first: a killed program does not close either.
     let again = Store::open(&path, options()).await.unwrap();
     assert_eq!(again.template("oven").await.unwrap().unwrap().version, 1);
     assert_eq!(again.projection_offset().await.unwrap(), 8);
+    assert_eq!(again.authenticate_api_token(token.expose()).unwrap().role, Role::Viewer);
+    assert!(again.authenticate_api_token(disabled.expose()).is_none());
     store.close().await;
     again.close().await;
 }
