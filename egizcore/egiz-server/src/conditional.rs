@@ -4,6 +4,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use egiz_api::{Code, Problem};
+use egiz_twin::is_same_tag;
 
 use crate::error::ApiError;
 
@@ -47,7 +48,7 @@ pub(crate) fn decide_read(headers: &HeaderMap, etag: &str) -> Result<ReadVerdict
         let tags = parse(&text).ok_or_else(|| malformed(&IF_MATCH, &text))?;
         let holds = match tags {
             Tags::Any => true,
-            Tags::List(list) => list.iter().any(|(weak, tag)| !weak && *tag == etag),
+            Tags::List(list) => list.iter().any(|(weak, tag)| !weak && is_same_tag(tag, etag)),
         };
         if !holds {
             return Ok(ReadVerdict::IfMatchFailed);
@@ -57,7 +58,7 @@ pub(crate) fn decide_read(headers: &HeaderMap, etag: &str) -> Result<ReadVerdict
         let tags = parse(&text).ok_or_else(|| malformed(&IF_NONE_MATCH, &text))?;
         let same = match tags {
             Tags::Any => true,
-            Tags::List(list) => list.iter().any(|(_, tag)| *tag == etag),
+            Tags::List(list) => list.iter().any(|(_, tag)| is_same_tag(tag, etag)),
         };
         if same {
             return Ok(ReadVerdict::NotModified);
@@ -132,7 +133,7 @@ mod tests {
             let name: HeaderName = name.parse().expect("a field name");
             headers.append(name, HeaderValue::from_str(value).expect("a field value"));
         }
-        assert_eq!(decide_read(&headers, "\"rev:7\"").map_err(|_| ()), expected, "{fields:?}");
+        assert_eq!(decide_read(&headers, "\"rev:7@1234\"").map_err(|_| ()), expected, "{fields:?}");
     }
 
     #[test]
@@ -140,6 +141,10 @@ mod tests {
         use ReadVerdict::{IfMatchFailed, NotModified, Proceed};
         check(&[], Ok(Proceed));
         check(&[("if-match", "*")], Ok(Proceed));
+        check(&[("if-match", "\"rev:7@1234\"")], Ok(Proceed));
+        check(&[("if-match", "\"rev:7@99\"")], Ok(IfMatchFailed));
+        check(&[("if-none-match", "W/\"rev:7@1234\"")], Ok(NotModified));
+        check(&[("if-none-match", "\"rev:7@99\"")], Ok(Proceed));
         check(&[("if-match", "\"rev:7\"")], Ok(Proceed));
         check(&[("if-match", "\"x\" , \"rev:7\"")], Ok(Proceed));
         check(&[("if-match", "\"x\""), ("if-match", "\"rev:7\"")], Ok(Proceed));

@@ -120,14 +120,18 @@ pub(crate) async fn accept(
         }
     };
     let mut out = Vec::with_capacity(1024);
-    if let Some(thing) = app.ports.engine.read().thing(&thing) {
+    // The tag goes with what is shown, which may be a later state already.
+    let etag = app.ports.engine.read().thing(&thing).map(|thing| {
         present::thing(&mut out, &thing, &Shown::Everything, false);
-    }
+        thing.entity_tag("")
+    });
     let mut response = respond::json_bytes(StatusCode::CREATED, out);
     if let Ok(location) = HeaderValue::from_str(&format!("{}{thing}", target::THINGS)) {
         response.headers_mut().insert(LOCATION, location);
     }
-    respond::set_etag(&mut response, &format!("\"rev:{revision}\""));
+    if let Some(etag) = etag {
+        respond::set_etag(&mut response, &etag);
+    }
     respond::set_number(&mut response, respond::REVISION, revision);
     respond::set_number(&mut response, respond::OFFSET, applied.offset);
     Ok(response)

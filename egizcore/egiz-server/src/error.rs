@@ -109,9 +109,9 @@ pub fn of_refusal(refusal: Refusal, thing: &str) -> ApiError {
     }
 }
 
-/// The number in `"rev:<n>"`.
+/// The revision in an entity tag.
 fn revision_in(etag: &str) -> Option<u64> {
-    etag.strip_prefix("\"rev:")?.strip_suffix('"')?.parse().ok()
+    etag.strip_prefix("\"rev:")?.split('@').next()?.parse().ok()
 }
 
 impl From<&FilterError> for ApiError {

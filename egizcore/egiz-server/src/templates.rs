@@ -6,6 +6,7 @@ use axum::http::header::{IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Problem};
+use egiz_model::Timestamp;
 use egiz_model::record::Body as RecordBody;
 use egiz_store::{Expected, PageRequest, StoredTemplate, Template};
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ pub(crate) async fn list(
 pub(crate) async fn get(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
     let name = target::segment_after(uri.path(), PREFIX)?;
     let Some(stored) = app.ports.store.template(&name).await? else { return Err(missing(&name)) };
-    let etag = etag(stored.version);
+    let etag = etag(stored.version, stored.created);
     let mut response = match decide_read(&headers, &etag)? {
         ReadVerdict::NotModified => respond::empty(StatusCode::NOT_MODIFIED),
         ReadVerdict::IfMatchFailed => return Err(conflict(&name, stored.version)),
@@ -130,7 +131,8 @@ pub(crate) async fn put(
         }
         response
     };
-    respond::set_etag(&mut response, &etag(version));
+    let created = before.as_ref().map_or(author.at, |stored| stored.created);
+    respond::set_etag(&mut response, &etag(version, created));
     Ok(response)
 }
 
@@ -180,7 +182,7 @@ async fn is_used(app: &App, definition: &str) -> Result<bool, ApiError> {
 fn expected(headers: &HeaderMap, name: &str, before: Option<&StoredTemplate>) -> Result<Expected, ApiError> {
     let conditional = headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH);
     match before {
-        Some(stored) if conditional => match decide_read(headers, &etag(stored.version))? {
+        Some(stored) if conditional => match decide_read(headers, &etag(stored.version, stored.created))? {
             ReadVerdict::Proceed => Ok(Expected::Version(stored.version)),
             ReadVerdict::IfMatchFailed => Err(conflict(name, stored.version)),
             ReadVerdict::NotModified => {
@@ -209,8 +211,9 @@ fn shown(stored: &StoredTemplate) -> Value {
     value
 }
 
-fn etag(version: u64) -> String {
-    format!("\"rev:{version}\"")
+/// The moment of creation tells a template from one of the same name that was deleted before.
+fn etag(version: u64, created: Timestamp) -> String {
+    format!("\"rev:{version}@{}\"", created.as_micros())
 }
 
 fn missing(name: &str) -> ApiError {

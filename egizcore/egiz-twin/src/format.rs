@@ -1,10 +1,10 @@
-//! The bytes of an engine's snapshot, version 1.
+//! The bytes of an engine's snapshot, version 2.
 //!
 //! ```text
 //! snapshot   = "EGIZTWIN" version:i64le next-offset:varint counters:(count (varint)*)
 //!              names:(count (str)*) templates:(count (definition:str json:str)*)
 //!              slots:varint things:(count (slot:varint thing)*) discovered:(count device*)
-//! thing      = id:str revision offset created:i64le modified:i64le seen:u8 last-seen:i64le connection:u8 definition:str
+//! thing      = id:str revision offset created-offset created:i64le modified:i64le seen:u8 last-seen:i64le connection:u8 definition:str
 //!              definition-revision attributes-revision features-revision members features:(count feature*)
 //! feature    = name revision properties-revision desired-revision versioned properties:(count property*) members
 //! property   = name quality:u8 reason:u8 revision source:i64le received:i64le value versioned
@@ -15,8 +15,9 @@
 //!
 //! Texts and values are encoded as in records ([`egiz_model::record::format`]). The checksum is the snapshot file's. What
 //! follows from the rest (indexes, deadlines, free slots, which template a Thing has) is built anew. Things and templates
-//! come by id, so that equal states give equal bytes. Golden file:
-//! `tests/golden/snapshot-v1.bin`.
+//! come by id, so that equal states give equal bytes. Golden files: `tests/golden/snapshot-v*.bin`.
+//!
+//! Version 1 lacks `created-offset`; its Things have 0 there, so that entity tags given out by it do not hold any more.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -33,7 +34,9 @@ use crate::template::Template;
 use crate::thing::{Attribute, Connection, Feature, Property, Thing, Versioned};
 
 const MAGIC: &[u8; 8] = b"EGIZTWIN";
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// The first version with `created-offset`.
+const VERSION_WITH_CREATED_OFFSET: i64 = 2;
 
 /// Why bytes are no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +102,7 @@ impl Engine {
         let rest = bytes.strip_prefix(MAGIC).ok_or(RestoreError::NotASnapshot)?;
         let mut reader = ItemReader::new(rest);
         let version = reader.fixed_i64()?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(RestoreError::Version(version));
         }
         let mut engine = Self::new(limits);
@@ -126,7 +129,7 @@ impl Engine {
             let template = Template::read(definition, json, &mut engine.names, limits.names_max);
             engine.templates.put(template);
         }
-        restore_things(&mut engine, &mut reader)?;
+        restore_things(&mut engine, &mut reader, version)?;
         for _ in 0..reader.varint()? {
             let id = reader.str()?;
             let kept = KeptDevice {
@@ -147,7 +150,11 @@ impl Engine {
     }
 }
 
-fn restore_things(engine: &mut Engine, reader: &mut ItemReader<'_>) -> Result<(), RestoreError> {
+fn restore_things(
+    engine: &mut Engine,
+    reader: &mut ItemReader<'_>,
+    version: i64,
+) -> Result<(), RestoreError> {
     // The lowest free slot is always taken first, so there were once as many Things; damage must not make us reserve more.
     const SLOTS_MAX: usize = 1 << 22;
     let slots = reader.varint()?;
@@ -158,7 +165,7 @@ fn restore_things(engine: &mut Engine, reader: &mut ItemReader<'_>) -> Result<()
     let mut used = BTreeSet::new();
     for _ in 0..count {
         let slot = reader.varint()?;
-        let thing = read_thing(engine, reader)?;
+        let thing = read_thing(engine, reader, version)?;
         let slot = u32::try_from(slot).ok().filter(|slot| u64::from(*slot) < slots && used.insert(*slot));
         let Some(slot) = slot else { return Err(RestoreError::Contradiction("a place is used twice")) };
         if engine.slot_of(thing.id.as_str()).is_some() {
@@ -181,6 +188,7 @@ fn write_thing(thing: &Thing, out: &mut Vec<u8>) {
     writer.str(thing.id.as_str());
     writer.varint(thing.revision);
     writer.varint(thing.offset);
+    writer.varint(thing.created_offset);
     writer.fixed_i64(thing.created.as_micros());
     writer.fixed_i64(thing.modified.as_micros());
     writer.flag(thing.last_seen.is_some());
@@ -234,10 +242,11 @@ fn write_versioned(versioned: Option<&Versioned>, out: &mut Vec<u8>) {
     }
 }
 
-fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Thing, RestoreError> {
+fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>, version: i64) -> Result<Thing, RestoreError> {
     let id = thing_id(reader)?;
     let revision = reader.varint()?;
     let offset = reader.varint()?;
+    let created_offset = if version >= VERSION_WITH_CREATED_OFFSET { reader.varint()? } else { 0 };
     let created = moment(reader)?;
     let modified = moment(reader)?;
     let seen = reader.flag()?;
@@ -254,6 +263,7 @@ fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Thing, Res
         id,
         revision,
         offset,
+        created_offset,
         created,
         modified,
         last_seen: seen.then_some(last_seen),

@@ -39,7 +39,7 @@ pub use engine::Engine;
 pub use filter::{Filter, FilterError};
 pub use limits::Limits;
 pub use path::Path;
-pub use precondition::{ReadCheck, evaluate_read};
+pub use precondition::{ReadCheck, entity_tag, evaluate_read, is_same_tag};
 pub use query::{
     Aggregate, AggregateFunction, AggregateQuery, Group, Page, Position, Query, QueryError, SortKey,
 };

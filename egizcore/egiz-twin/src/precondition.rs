@@ -3,8 +3,30 @@
 //! `If-Match` compares strongly, `If-None-Match` weakly; `*` stands for existence. For reads and deletions preconditions
 //! count only where the plain answer would be a success, so something missing is not found rather than mismatched; a
 //! write that may create is judged by them.
+//!
+//! The engine's tags are `"rev:<n>@<offset>"`. A person may leave out the offset: `"rev:7"` stands for revision 7 of
+//! whichever Thing has the id now. No tag that was given out has this form, so nobody means it by accident.
+
+use egiz_model::Offset;
 
 use crate::Refusal;
+
+/// The entity tag, with its quotes, of a revision of a Thing that was created by the record at an offset.
+#[must_use]
+pub fn entity_tag(revision: u64, created_offset: Offset) -> String {
+    format!("\"rev:{revision}@{created_offset}\"")
+}
+
+/// Whether a tag that was sent, without `W/`, is this tag or its short form; both with their quotes.
+#[must_use]
+pub fn is_same_tag(sent: &str, current: &str) -> bool {
+    let is_short_form = || {
+        let short = sent.strip_suffix('"')?;
+        let offset = current.strip_prefix(short)?.strip_prefix('@')?;
+        Some(short.starts_with("\"rev:") && offset.ends_with('"'))
+    };
+    sent == current || is_short_form().unwrap_or(false)
+}
 
 /// What the preconditions of a read come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +85,7 @@ fn holds_match(header: &str, current: Option<&str>) -> Result<bool, String> {
         return Ok(current.is_some());
     }
     let tags = entity_tags(header)?;
-    Ok(tags.iter().any(|tag| !tag.weak && Some(tag.quoted) == current))
+    Ok(current.is_some_and(|current| tags.iter().any(|tag| !tag.weak && is_same_tag(tag.quoted, current))))
 }
 
 fn holds_none_match(header: &str, current: Option<&str>) -> Result<bool, String> {
@@ -74,7 +96,7 @@ fn holds_none_match(header: &str, current: Option<&str>) -> Result<bool, String>
         return Ok(current.is_none());
     }
     let tags = entity_tags(header)?;
-    Ok(!tags.iter().any(|tag| Some(tag.quoted) == current))
+    Ok(!current.is_some_and(|current| tags.iter().any(|tag| is_same_tag(tag.quoted, current))))
 }
 
 struct EntityTag<'a> {
@@ -160,5 +182,25 @@ mod tests {
             evaluate_write("\"rev:6\"", "", Some(CURRENT)),
             Err(Refusal::IfMatch { current: current() })
         );
+    }
+
+    #[test]
+    fn the_offset_of_a_tag_may_be_left_out_but_not_be_another() {
+        let current = entity_tag(7, 1234);
+        assert_eq!(current, "\"rev:7@1234\"");
+        for (sent, same) in [
+            ("\"rev:7@1234\"", true),
+            ("\"rev:7\"", true),
+            ("\"rev:7@123\"", false),
+            ("\"rev:7@1235\"", false),
+            ("\"rev:7@\"", false),
+            ("\"rev:\"", false),
+            ("\"rev:71\"", false),
+            ("\"rev\"", false),
+            ("\"\"", false),
+            ("\"", false),
+        ] {
+            assert_eq!(is_same_tag(sent, &current), same, "{sent}");
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Thing {
     pub(crate) revision: u64,
     /// The last record that touched it, whether it changed anything or not.
     pub(crate) offset: Offset,
+    /// The record that created it: tells it from one of the same id that was deleted before.
+    pub(crate) created_offset: Offset,
     pub(crate) created: Timestamp,
     pub(crate) modified: Timestamp,
     pub(crate) last_seen: Option<Timestamp>,
@@ -105,6 +107,7 @@ impl Thing {
             id,
             revision,
             offset,
+            created_offset: offset,
             created: now,
             modified: now,
             last_seen: None,

@@ -9,6 +9,7 @@ use crate::document;
 use crate::engine::Engine;
 use crate::names::Symbol;
 use crate::path::pointer_segments;
+use crate::precondition::entity_tag;
 use crate::template::Template;
 use crate::thing::{Attribute, Feature, Property, Thing};
 
@@ -73,6 +74,12 @@ impl<'a> ThingRef<'a> {
     #[must_use]
     pub fn offset(&self) -> Offset {
         self.thing.offset
+    }
+
+    /// The record that created it: another one for a Thing that was deleted and made again.
+    #[must_use]
+    pub fn created_offset(&self) -> Offset {
+        self.thing.created_offset
     }
 
     /// When it was created.
@@ -159,11 +166,12 @@ impl<'a> ThingRef<'a> {
         }
     }
 
-    /// The entity tag, with its quotes, of what lies at a JSON pointer: `"rev:<n>"`, where n is the Thing's revision at the
-    /// last change there or below; a removal counts for what it was removed from.
+    /// The entity tag, with its quotes, of what lies at a JSON pointer: `"rev:<n>@<offset>"`, where n is the Thing's
+    /// revision at the last change there or below, and the offset that of the record that created the Thing, so that a tag
+    /// never comes again; a removal counts for what it was removed from.
     #[must_use]
     pub fn entity_tag(&self, pointer: &str) -> String {
-        format!("\"rev:{}\"", self.part_revision(pointer))
+        entity_tag(self.part_revision(pointer), self.thing.created_offset)
     }
 
     fn part_revision(&self, pointer: &str) -> u64 {

@@ -79,7 +79,7 @@ pub(crate) async fn count(
     ),
     responses(
         (status = 200, description = "The Thing", body = Thing, headers(
-            ("ETag" = String, description = "`\"rev:<revision>\"`"),
+            ("ETag" = String, description = "`\"rev:<revision>@<offset of its creation>\"`"),
             ("egiz-offset" = u64, description = "The offset of the last record in the state"))),
         (status = 304, description = "It is the state of `If-None-Match`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
@@ -105,7 +105,7 @@ pub(crate) async fn thing(
     ),
     responses(
         (status = 200, description = "The part", body = serde_json::Value, headers(
-            ("ETag" = String, description = "`\"rev:<revision>\"` of the last change at or below the path"))),
+            ("ETag" = String, description = "`\"rev:<revision>@<offset of the Thing's creation>\"` of the last change at or below the path"))),
         (status = 304, description = "It is the state of `If-None-Match`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Problem, Thing};
 use egiz_model::record::{Body as RecordBody, Preconditions, ThingWrite, WriteOperation};
-use egiz_twin::{Outcome, WriteOutcome};
+use egiz_twin::{Outcome, WriteOutcome, entity_tag};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -36,7 +36,7 @@ const KNOWN: [&str; 2] = ["condition", "if-equal"];
     params(("Prefer" = Option<String>, Header, description = "`return=minimal` leaves the body out")),
     responses(
         (status = 201, description = "The Thing", body = Thing, headers(
-            ("Location" = String, description = "Where it is"), ("ETag" = String, description = "`\"rev:1\"`"),
+            ("Location" = String, description = "Where it is"), ("ETag" = String, description = "Such as `\"rev:1@1235\"`"),
             ("egiz-revision" = u64, description = "Its revision"),
             ("egiz-offset" = u64, description = "The offset of the write"))),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
@@ -407,15 +407,17 @@ fn answer(app: &App, target: &Target, asked: &Asked, applied: Applied) -> Result
         WriteOutcome::Changed { revision } | WriteOutcome::Unchanged { revision } => (revision, false),
     };
     let representation = asked.representation.unwrap_or(created);
-    let (body, etag) = {
+    let (body, etag, own) = {
         let engine = app.ports.engine.read();
-        let thing = engine.thing(&target.thing);
+        // By now it may have been deleted, and even made again by a later record: then it is another one.
+        let thing = engine.thing(&target.thing).filter(|thing| thing.created_offset() <= applied.offset);
         let etag = thing.map(|thing| thing.entity_tag(&target.pointer));
+        let own = thing.map(|thing| entity_tag(revision, thing.created_offset()));
         let mut body = Vec::new();
         if let Some(thing) = thing.filter(|_| representation) {
             present::part(&mut body, &thing, &target.pointer, &Shown::Everything, false);
         }
-        (body, etag)
+        (body, etag, own)
     };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = match (body.is_empty(), created) {
@@ -428,9 +430,10 @@ fn answer(app: &App, target: &Target, asked: &Asked, applied: Applied) -> Result
     }
     // A representation goes with the tag of the state that it shows, which may be a later one already; without it the
     // tag is that of this write.
-    let own = format!("\"rev:{revision}\"");
     let shows_state = representation || unchanged;
-    respond::set_etag(&mut response, etag.filter(|_| shows_state).as_deref().unwrap_or(&own));
+    if let Some(etag) = if shows_state { etag } else { own } {
+        respond::set_etag(&mut response, &etag);
+    }
     respond::set_number(&mut response, respond::REVISION, revision);
     respond::set_number(&mut response, respond::OFFSET, applied.offset);
     Ok(response)

@@ -91,7 +91,7 @@ async fn templates_have_versions_and_name_every_fault() {
     };
     assert_eq!(put(&[("if-match", "*")], template()).await.problem("if-match-failed")["status"], 412);
     let created = put(&[("if-none-match", "*")], template()).await;
-    assert_eq!((created.status, created.header("etag")), (201, Some("\"rev:1\"")));
+    assert_eq!((created.status, created.header("etag")), (201, Some("\"rev:1@1706352600000000\"")));
     put(&[("if-none-match", "*")], template()).await.problem("if-none-match-failed");
     let read = Answer::of(server.get(path)).await;
     assert_eq!(read.json()["name"], "tunnel-oven");

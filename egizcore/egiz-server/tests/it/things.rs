@@ -13,7 +13,7 @@ async fn a_thing_is_created_with_the_id_that_it_brings() {
     let created = server.send("POST", "/api/v1/things", &body).await;
     assert_eq!(created.status, 201, "{}", created.text);
     assert_eq!(created.header("location"), Some(THING));
-    assert_eq!(created.header("etag"), Some("\"rev:1\""));
+    assert_eq!(created.header("etag"), Some("\"rev:1@0\""));
     assert_eq!((created.header("egiz-revision"), created.header("egiz-offset")), (Some("1"), Some("0")));
     insta::assert_json_snapshot!("thing", created.json());
     let as_type: egiz_api::Thing = serde_json::from_value(created.json()).expect("the documented form");

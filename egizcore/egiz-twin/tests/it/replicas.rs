@@ -218,7 +218,8 @@ fn shown(engine: &Engine) -> BTreeMap<String, Shown> {
             .collect();
         let parts = PARTS.map(|path| {
             let tag = thing.entity_tag(path);
-            let number = tag.trim_matches('"').trim_start_matches("rev:").parse().expect("a tag");
+            let number = tag.trim_start_matches("\"rev:").split('@').next().unwrap_or_default();
+            let number = number.parse().expect("a tag");
             Some((thing.get(path)?, number))
         });
         let all = json!([thing.to_json(), thing.connection().as_str(), properties]);

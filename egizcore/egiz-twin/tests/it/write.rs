@@ -14,8 +14,10 @@ fn plant_with_oven() -> Plant {
     plant
 }
 
+/// The entity tag's short form.
 fn etag(plant: &Plant, path: &str) -> String {
-    plant.engine.thing(OVEN).expect("it is there").entity_tag(path)
+    let tag = plant.engine.thing(OVEN).expect("it is there").entity_tag(path);
+    format!("{}\"", tag.split('@').next().expect("a tag"))
 }
 
 #[test]
@@ -299,9 +301,10 @@ fn conditions_are_decided_when_the_write_is_applied() {
     let tag = etag(&plant, "/attributes/n");
     let if_match = Preconditions { if_match: &tag, ..Preconditions::default() };
     assert_eq!(put(&mut plant, "/attributes/n", if_match), WriteOutcome::Changed { revision: 3 });
+    let current = plant.engine.thing(OVEN).map(|thing| thing.entity_tag("/attributes/n"));
     assert_eq!(
         put(&mut plant, "/attributes/n", if_match),
-        WriteOutcome::Refused(Refusal::IfMatch { current: Some("\"rev:3\"".into()) })
+        WriteOutcome::Refused(Refusal::IfMatch { current })
     );
     let exists = Preconditions { if_match: "*", ..Preconditions::default() };
     assert!(matches!(
@@ -341,6 +344,25 @@ fn conditions_are_decided_when_the_write_is_applied() {
         assert_eq!(refused, WriteOutcome::Refused(Refusal::IfMatch { current: None }));
         let refused = plant.write_if(operation, "factory:none", "", &json!({}), holds);
         assert_eq!(refused, WriteOutcome::Refused(Refusal::Condition));
+    }
+}
+
+#[test]
+fn an_entity_tag_does_not_come_again_with_a_thing_of_the_same_id() {
+    let mut plant = plant_with_oven();
+    let tags = |plant: &Plant| {
+        let thing = plant.engine.thing(OVEN).expect("it is there");
+        ["", "/attributes", "/features/thermal"].map(|path| thing.entity_tag(path))
+    };
+    let before = tags(&plant);
+    plant.write(WriteOperation::Delete, OVEN, "", &json!(null));
+    plant.put(OVEN, "", json!({"attributes": {"type": "other"}, "features": {"thermal": {}}}));
+    for (before, after) in before.iter().zip(tags(&plant)) {
+        assert_ne!(*before, after);
+        assert_eq!(before.split('@').next(), after.split('@').next(), "the revision begins anew");
+        let old = Preconditions { if_match: before, ..Preconditions::default() };
+        let outcome = plant.write_if(WriteOperation::Put, OVEN, "/attributes/n", &json!(1), old);
+        assert!(matches!(outcome, WriteOutcome::Refused(Refusal::IfMatch { .. })), "{outcome:?}");
     }
 }
 
