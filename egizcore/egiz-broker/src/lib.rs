@@ -32,5 +32,6 @@ pub use gate::{
     ClientCertificate, ClientInfo, Denied, DeviceRights, EverythingRights, Gatekeeper, Intake, Login,
     NothingRights, Receipt, Refusal, Room, TopicRights,
 };
+pub use listener::{ListenerOptions, Origins, Reload, Tls, TlsError, TlsFiles, Transport};
 pub use message::Publish;
 pub use metrics::BrokerMetrics;

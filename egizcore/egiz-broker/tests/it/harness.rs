@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::packets::{Connect, PING, PONG, V3, publish, subscribe};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the intake does with a batch.
 #[derive(Debug, Clone, Copy)]
@@ -88,12 +88,17 @@ impl Intake for TestIntake {
     }
 }
 
-/// `device`/`secret` is the device `factory:oven-001`; no user name is everything.
+/// `device`/`secret` is the device `factory:oven-001`, a certificate's common name `<site>/<device>` that device; without
+/// either it is everything.
 struct TestGatekeeper;
 
 #[async_trait]
 impl Gatekeeper for TestGatekeeper {
     async fn authenticate(&self, login: Login<'_>) -> Result<(String, Arc<dyn TopicRights>), Denied> {
+        let name = login.certificate.and_then(|certificate| certificate.common_name.as_deref());
+        if let Some((site, device)) = name.and_then(|name| name.split_once('/')) {
+            return Ok((format!("{site}:{device}"), Arc::new(DeviceRights::new(site, device))));
+        }
         match (login.username, login.password) {
             (None, None) => Ok(("anyone".to_owned(), Arc::new(EverythingRights))),
             (Some("device"), Some(b"secret")) => {

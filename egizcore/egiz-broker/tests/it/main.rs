@@ -4,12 +4,16 @@
 //! Outside suites and clients of other languages are tried against the whole program, not here.
 
 mod acknowledging;
+mod certificates;
 mod clients;
 mod connecting;
 mod harness;
 mod limits;
+mod listening;
 mod packets;
 mod publishing;
 mod retaining;
 mod subscribing;
+mod tls;
+mod web_socket;
 mod wills;
