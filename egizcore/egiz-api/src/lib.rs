@@ -9,6 +9,7 @@ pub mod access;
 pub mod bulk;
 pub mod device;
 pub mod health;
+pub mod live;
 pub mod problem;
 pub mod query;
 pub mod thing;

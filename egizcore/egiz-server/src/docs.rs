@@ -5,6 +5,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::live::{socket, stream};
 use crate::things::{bulk, import, read, write};
 use crate::{audit, devices, discovered, layout, program, query, registry, templates, tokens};
 
@@ -32,11 +33,13 @@ use crate::{audit, devices, discovered, layout, program, query, registry, templa
         layout::get, layout::put, layout::delete,
         program::rejected, program::site, program::health, program::live, program::ready,
         program::metrics,
+        socket::upgrade, stream::events, stream::events_of_thing,
     ),
-    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::Summary)),
+    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::Summary, egiz_api::live::Frame)),
     tags(
         (name = "things", description = "Things and every part of them"),
         (name = "query", description = "Filters, counts, aggregates over live state"),
+        (name = "live", description = "Changes as they happen, over WebSocket or as server-sent events (docs/api/websocket.md)"),
         (name = "bulk", description = "Many Things at once"),
         (name = "devices", description = "Devices: discovered, known, refused messages"),
         (name = "templates", description = "What Things of one type have in common"),

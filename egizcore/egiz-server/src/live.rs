@@ -1,7 +1,8 @@
 //! Live subscriptions: over WebSocket and server-sent events, as events or as columns.
 //!
 //! ```text
-//!  apply thread ─ publish(batch) ─► Hub: ring, interest index ─► mailboxes (bounded) ─► connection: encode, send
+//!  apply thread ─ publish(batch) ─► Hub: ring, interest index ─► mailboxes (bounded) ─► feed: a piece at a time ─► socket, stream
+//!                                                                                  └─► board: shared column table ─► socket
 //! ```
 //!
 //! A client that keeps up gets every event, in order, with a number that counts up by one. One that does not gets the newest
@@ -10,22 +11,54 @@
 //!
 //! The apply thread routes and files; it never waits for a client.
 
+mod board;
 mod columns;
 mod event;
+mod feed;
 mod hub;
 mod mailbox;
+mod metrics;
 mod request;
-mod socket;
-mod stream;
+mod ring;
+pub(crate) mod socket;
+pub(crate) mod stream;
+mod table;
+mod ticket;
+mod walk;
+
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 
+use crate::error::ApiError;
+use crate::fields::Fields;
 use crate::ports::Ports;
 
 pub use hub::{Hub, HubSettings};
 
 /// The routes `/ws`, `/events` and `/things/{thingId}/events`, below `/api/v1`.
 pub fn routes() -> Router<Ports> {
-    Router::new().route("/ws", get(socket::upgrade)).route("/events", get(stream::events))
+    Router::new()
+        .route("/ws", get(socket::upgrade))
+        .route("/events", get(stream::events))
+        .route("/things/{thingId}/events", get(stream::events_of_thing))
+}
+
+/// What of a Thing is shown where only some features are wanted.
+fn fields_of(features: &[String]) -> Result<Fields, ApiError> {
+    let mut text =
+        "thingId,definition,attributes,_revision,_offset,_created,_modified,_connection".to_owned();
+    for feature in features {
+        text.push_str(",features/");
+        text.push_str(feature);
+    }
+    Fields::parse(&text)
+}
+
+/// When a client may come back after a restart, told apart so that a thousand do not come in the same moment.
+fn pause_before_return(ports: &Ports) -> Duration {
+    let mut byte = [0];
+    (ports.random)(&mut byte);
+    Duration::from_millis(200 + 8 * u64::from(byte[0]))
 }

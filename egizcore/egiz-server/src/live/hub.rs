@@ -1,29 +1,32 @@
 //! Where changes meet subscriptions.
 //!
-//! Everything happens under one lock, taken by the apply thread for a batch and by a client for subscribing: so a
-//! subscription begins between two batches, and the offset in its answer is exactly where its stream becomes complete.
-//! The snapshot is read afterwards and may be newer than that; an event that it already contains comes again with the same
-//! revision, which does no harm.
+//! Everything happens under one lock, taken by the apply thread for a batch and by a client for a moment: so a subscription
+//! begins between two batches, and the offset in its answer is exactly where its stream becomes complete. The snapshot is
+//! read afterwards, piece by piece, and may be newer than that offset; an event that a piece already contains comes again,
+//! with a revision that the Thing has reached, which does no harm. Nothing long is done under the lock: snapshots, filters of
+//! slow clients and encoding take the engine's lock alone, and only for one piece at a time.
+//!
+//! Locks are taken in this order: hub, then engine or one mailbox. Nobody who holds the engine's lock asks for the hub's.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use egiz_model::{Offset, ThingId};
 use egiz_twin::interest::{GroupId, Interest, Sight, Target};
-use egiz_twin::{ChangeKind, Engine};
-use parking_lot::{Mutex, RwLock};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use egiz_twin::{Change, ChangeKind, Engine};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::event::Event;
-use super::mailbox::{Mailbox, Mode};
+use super::board::Boards;
+use super::event::{Event, Fact, feature_of};
+use super::mailbox::{Mailbox, Mode, Taken};
+use super::metrics::LiveMetrics;
+use super::ring::Ring;
+use super::ticket::{Scope, Ticket};
 use crate::ports::AppliedBatch;
 
 /// Bounds of live subscriptions.
@@ -37,18 +40,26 @@ pub struct HubSettings {
     pub owed_keys_max: usize,
     /// Subscriptions of one client; more are refused.
     pub subscriptions_per_client_max: usize,
-    /// Events kept for clients that come back.
+    /// Events kept for clients that come back; the oldest go.
     pub ring_events: usize,
+    /// Bytes kept for clients that come back, estimated; the oldest go.
+    pub ring_bytes: usize,
+    /// Filters followed on after their last client left, so that it can go on where it was; the oldest go.
+    pub lingering_filters_max: usize,
     /// How often a client is pinged; two missed pings close it.
     pub ping_interval: Duration,
     /// How often a quiet subscription is told the offset.
     pub bookmark_interval: Duration,
     /// The largest frame from a client, in bytes.
     pub frame_bytes_max: usize,
-    /// Commands of one client in a second; more are refused.
+    /// Commands of one client in a second; more are refused, ten times as many close it.
     pub commands_per_second_max: u32,
-    /// Slots of one column subscription; further properties are left out and counted.
+    /// Writes of one client that wait for their answer; then nothing more is read from it.
+    pub writes_in_flight_max: usize,
+    /// Slots of one column table; further properties are left out and counted.
     pub slots_max: usize,
+    /// How long a client may leave its socket full; then it is closed.
+    pub write_patience: Duration,
 }
 
 impl Default for HubSettings {
@@ -59,74 +70,16 @@ impl Default for HubSettings {
             owed_keys_max: 65_536,
             subscriptions_per_client_max: 100,
             ring_events: 100_000,
+            ring_bytes: 16 << 20,
+            lingering_filters_max: 64,
             ping_interval: Duration::from_secs(30),
             bookmark_interval: Duration::from_secs(15),
             frame_bytes_max: 64 << 10,
             commands_per_second_max: 100,
+            writes_in_flight_max: 64,
             slots_max: 500_000,
+            write_patience: Duration::from_secs(60),
         }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    reason: &'static str,
-}
-
-/// What live subscriptions count.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LiveMetrics {
-    /// `egiz_server_live_clients`
-    pub(crate) clients: Gauge<u64, AtomicU64>,
-    /// `egiz_server_live_subscriptions`
-    pub(crate) subscriptions: Gauge<u64, AtomicU64>,
-    /// `egiz_server_live_frames_total`: frames sent.
-    pub(crate) frames: Counter,
-    /// `egiz_server_live_conflated_changes_total`: changes that a client got only as newest state.
-    pub(crate) conflated: Counter,
-    /// `egiz_server_live_resyncs_total`: times that everything was sent anew.
-    pub(crate) resyncs: Counter,
-    /// `egiz_server_live_closed_total{reason}`: clients that were closed.
-    closed: Family<Reason, Counter>,
-    /// `egiz_server_live_omitted_slots_total`: properties left out of columns at the bound.
-    pub(crate) omitted_slots: Counter,
-}
-
-impl LiveMetrics {
-    fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "egiz_server_live_clients",
-            "Clients with live subscriptions",
-            metrics.clients.clone(),
-        );
-        registry.register(
-            "egiz_server_live_subscriptions",
-            "Live subscriptions",
-            metrics.subscriptions.clone(),
-        );
-        registry.register("egiz_server_live_frames", "Frames sent", metrics.frames.clone());
-        registry.register(
-            "egiz_server_live_conflated_changes",
-            "Changes that a client got only as newest state",
-            metrics.conflated.clone(),
-        );
-        registry.register(
-            "egiz_server_live_resyncs",
-            "Times that everything was sent anew",
-            metrics.resyncs.clone(),
-        );
-        registry.register("egiz_server_live_closed", "Clients that were closed", metrics.closed.clone());
-        registry.register(
-            "egiz_server_live_omitted_slots",
-            "Properties left out of columns at the bound",
-            metrics.omitted_slots.clone(),
-        );
-        metrics
-    }
-
-    pub(crate) fn count_closed(&self, reason: &'static str) {
-        self.closed.get_or_create(&Reason { reason }).inc();
     }
 }
 
@@ -145,29 +98,41 @@ struct Shared {
     settings: HubSettings,
     metrics: LiveMetrics,
     state: Mutex<State>,
+    boards: Boards,
     clients: AtomicU64,
     stopping: CancellationToken,
 }
 
-struct State {
+pub(super) struct State {
     interest: Interest,
-    groups: HashMap<GroupId, Vec<Arc<Subscriber>>>,
-    ring: VecDeque<Arc<Event>>,
-    /// Events from this offset on are in the ring.
-    ring_from: Offset,
-    next_offset: Offset,
+    groups: HashMap<GroupId, Group>,
+    /// Filters without subscribers, oldest first, with the offset at which they were left.
+    lingering: VecDeque<(GroupId, Offset)>,
+    pub(super) ring: Ring,
+    pub(super) next_offset: Offset,
+}
+
+/// The subscribers of equal targets.
+struct Group {
+    /// Subscriptions, those that catch up included.
+    tickets: usize,
+    /// Those that take part.
+    subscribers: Vec<Arc<Subscriber>>,
+    is_filter: bool,
+    /// Which Things it holds has been followed from this offset on.
+    born: Offset,
 }
 
 /// One subscription as the hub sees it.
 pub(crate) struct Subscriber {
-    mailbox: Mutex<Mailbox>,
+    pub(super) mailbox: Mutex<Mailbox>,
     /// Features that it wants; `None` is all.
     features: Option<Vec<String>>,
-    ready: Arc<Notify>,
+    pub(super) ready: Arc<Notify>,
 }
 
 impl Subscriber {
-    pub(crate) fn take(&self) -> Option<super::mailbox::Taken> {
+    pub(crate) fn take(&self) -> Option<Taken> {
         self.mailbox.lock().take()
     }
 
@@ -175,26 +140,28 @@ impl Subscriber {
         self.mailbox.lock().overflowed()
     }
 
-    fn wants(&self, event: &Event) -> bool {
-        match (&self.features, event.feature()) {
-            (Some(features), Some(feature)) => features.iter().any(|wanted| wanted == feature),
+    /// Whether it shows a change. A Thing that comes into view or leaves it is always shown: which feature made it do so
+    /// need not be one that is shown.
+    pub(crate) fn wants(&self, kind: &ChangeKind, sight: Sight) -> bool {
+        match (&self.features, feature_of(kind)) {
+            (Some(features), Some(feature)) if sight == Sight::Seen => {
+                features.iter().any(|wanted| wanted == feature)
+            }
             _ => true,
         }
     }
 
     fn push(&self, event: &Arc<Event>, sight: Sight, metrics: &LiveMetrics) {
-        if !self.wants(event) {
-            return;
-        }
         let (was_empty, merged) = {
             let mut mailbox = self.mailbox.lock();
             let was_empty = mailbox.is_empty();
-            (was_empty, mailbox.push(event, sight))
+            let kept = mailbox.push(event, sight);
+            (was_empty, !kept && mailbox.mode() == Mode::Conflate)
         };
         if merged {
             metrics.conflated.inc();
         }
-        if was_empty || merged {
+        if was_empty {
             self.ready.notify_one();
         }
     }
@@ -209,56 +176,6 @@ pub(crate) struct Wish {
     pub(crate) ready: Arc<Notify>,
 }
 
-/// A subscription; dropping it ends it.
-pub(crate) struct Ticket {
-    hub: Hub,
-    group: GroupId,
-    pub(crate) subscriber: Arc<Subscriber>,
-    /// From here on the stream is complete.
-    pub(crate) offset: Offset,
-    /// Whether the events since the wished offset are in the mailbox; if not, a snapshot is owed.
-    pub(crate) resumed: bool,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut state = self.hub.0.state.lock();
-        if let Some(subscribers) = state.groups.get_mut(&self.group) {
-            subscribers.retain(|other| !Arc::ptr_eq(other, &self.subscriber));
-            if subscribers.is_empty() {
-                state.groups.remove(&self.group);
-            }
-        }
-        state.interest.remove(self.group);
-        self.hub.0.metrics.subscriptions.dec();
-    }
-}
-
-impl Ticket {
-    /// Slots of the Things that belong to the subscription now.
-    pub(crate) fn members(&self) -> Vec<u32> {
-        let state = self.hub.0.state.lock();
-        let engine = self.hub.0.engine.read();
-        let slots = engine.things().map(|thing| thing.slot());
-        slots.filter(|slot| state.interest.holds(&engine, self.group, *slot)).collect()
-    }
-
-    /// Which of these Things belong to the subscription now.
-    ///
-    /// Takes the hub's lock before the engine's, as everybody here does; a caller must hold neither.
-    pub(crate) fn which_belong<'t>(&self, things: impl Iterator<Item = &'t ThingId>) -> BTreeSet<ThingId> {
-        let state = self.hub.0.state.lock();
-        let engine = self.hub.0.engine.read();
-        things
-            .filter(|id| {
-                let thing = engine.thing(id.as_str());
-                thing.is_some_and(|thing| state.interest.holds(&engine, self.group, thing.slot()))
-            })
-            .cloned()
-            .collect()
-    }
-}
-
 impl Hub {
     /// A hub without subscriptions.
     #[must_use]
@@ -267,8 +184,8 @@ impl Hub {
         let state = State {
             interest: Interest::default(),
             groups: HashMap::new(),
-            ring: VecDeque::new(),
-            ring_from: next_offset,
+            lingering: VecDeque::new(),
+            ring: Ring::new(settings.ring_events, settings.ring_bytes, next_offset),
             next_offset,
         };
         Self(Arc::new(Shared {
@@ -276,43 +193,32 @@ impl Hub {
             settings,
             metrics: LiveMetrics::register(registry),
             state: Mutex::new(state),
+            boards: Boards::default(),
             clients: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         }))
     }
 
-    /// Files what was applied. Called in order by one thread; never waits for a client.
+    /// Files what was applied, whole records at a time. Called in order by one thread; never waits for a client.
     pub fn publish(&self, batch: AppliedBatch) {
         let shared = &*self.0;
         let mut state = shared.state.lock();
-        let State { interest, groups, ring, ring_from, next_offset } = &mut *state;
-        *next_offset = batch.next_offset;
-        if batch.changes.is_empty() {
+        let state = &mut *state;
+        state.next_offset = batch.next_offset;
+        let mut changes = batch.changes.into_iter().filter(concerns_things).peekable();
+        if changes.peek().is_none() {
             return;
         }
-        let engine = shared.engine.read();
-        for change in batch.changes {
-            if matches!(change.kind, ChangeKind::Discovered | ChangeKind::Template { .. }) {
-                continue;
-            }
-            let event = Arc::new(Event::new(change, batch.durable, batch.applied));
-            interest.route(&engine, &event.change, |group, sight| {
-                for subscriber in groups.get(&group).into_iter().flatten() {
-                    subscriber.push(&event, sight, &shared.metrics);
-                }
-            });
-            if ring.len() >= shared.settings.ring_events
-                && let Some(oldest) = ring.pop_front()
-            {
-                // Others of the same record may still be there, but no longer all of it.
-                *ring_from = oldest.change.offset + 1;
-            }
-            if shared.settings.ring_events > 0 {
-                ring.push_back(event);
-            } else {
-                *ring_from = batch.next_offset;
+        let (durable, applied) = (batch.durable, batch.applied);
+        {
+            let engine = shared.engine.read();
+            while let Some(change) = changes.next() {
+                let more = changes.peek().is_some_and(|next| next.offset == change.offset);
+                state.file(&engine, Arc::new(Fact { change, durable, applied, more }), &shared.metrics);
             }
         }
+        state.forget_lingering(usize::MAX);
+        shared.metrics.ring_bytes.set(state.ring.bytes() as u64);
     }
 
     /// Tells every client to go and come back in a moment.
@@ -336,57 +242,175 @@ impl Hub {
         &self.0.engine
     }
 
-    /// The offset up to which subscriptions have been served.
-    pub(crate) fn next_offset(&self) -> Offset {
-        self.0.state.lock().next_offset
+    pub(crate) fn boards(&self) -> &Boards {
+        &self.0.boards
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock()
     }
 
     /// A place for a client, if there is one; given back when dropped.
     pub(crate) fn enter(&self) -> Option<Seat> {
         let taken = self.0.clients.fetch_add(1, Ordering::AcqRel);
+        self.0.metrics.clients.inc();
         let seat = Seat(self.clone());
-        self.0.metrics.clients.set(taken + 1);
-        (usize::try_from(taken).is_ok_and(|taken| taken < self.0.settings.clients_max)).then_some(seat)
+        let is_free = usize::try_from(taken).is_ok_and(|taken| taken < self.0.settings.clients_max);
+        if !is_free {
+            self.0.metrics.count_closed("too-many-clients");
+        }
+        is_free.then_some(seat)
     }
 
-    /// Begins a subscription.
+    /// Whether something that happened to this Thing since an offset can still be told.
+    pub(crate) fn remembers(&self, thing: &ThingId, from: Offset) -> bool {
+        let state = self.state();
+        let place = state.ring.place_of(from);
+        let mut since = place.and_then(|place| state.ring.since(place)).into_iter().flatten();
+        since.any(|(fact, _)| fact.change.thing == *thing)
+    }
+
+    /// Begins a subscription. Where it can be resumed, the ticket catches up before it takes part.
     pub(crate) fn subscribe(&self, wish: Wish) -> Ticket {
         let settings = &self.0.settings;
-        let mut mailbox = Mailbox::new(wish.mode, settings.mailbox_events, settings.owed_keys_max);
-        let mut state = self.0.state.lock();
-        let engine = self.0.engine.read();
-        // Which Things satisfied a filter back then is not known, so only fixed targets can be resumed.
-        let fixed = !matches!(wish.target, Target::Filter(_));
-        let group = state.interest.add(&engine, wish.target);
-        let subscriber_features = wish.features;
-        let resumable = wish.from.filter(|from| {
-            fixed && wish.mode != Mode::Newest && *from >= state.ring_from && *from <= state.next_offset
-        });
-        let probe = Subscriber {
-            mailbox: Mutex::new(Mailbox::new(Mode::Newest, 0, 1)),
-            features: subscriber_features,
-            ready: Arc::clone(&wish.ready),
-        };
-        if let Some(from) = resumable {
-            for event in state.ring.iter().filter(|event| event.change.offset >= from && probe.wants(event)) {
-                let deleted = event.change.kind == ChangeKind::Deleted;
-                if deleted || state.interest.holds(&engine, group, event.change.slot) {
-                    mailbox.push(event, Sight::Seen);
-                }
-            }
-        }
         let subscriber = Arc::new(Subscriber {
-            mailbox: Mutex::new(mailbox),
-            features: probe.features,
+            mailbox: Mutex::new(Mailbox::new(wish.mode, settings.mailbox_events, settings.owed_keys_max)),
+            features: wish.features,
             ready: wish.ready,
         });
-        state.groups.entry(group).or_default().push(Arc::clone(&subscriber));
+        let scope = Scope::of(&wish.target);
+        let mut state = self.state();
+        let group = state.join(&self.0.engine.read(), wish.target);
+        let place = wish.from.and_then(|from| state.place_to_resume(group, from, wish.mode));
+        if place.is_none() {
+            state.admit(group, &subscriber);
+        }
         let offset = state.next_offset;
-        drop(engine);
         drop(state);
         self.0.metrics.subscriptions.inc();
-        subscriber.ready.notify_one();
-        Ticket { hub: self.clone(), group, subscriber, offset, resumed: resumable.is_some() }
+        if place.is_some() {
+            self.0.metrics.resumes.inc();
+        }
+        Ticket::new(self.clone(), group, scope, subscriber, offset, place)
+    }
+
+    /// Ends a subscription.
+    pub(super) fn leave(&self, group: GroupId, subscriber: &Arc<Subscriber>) {
+        self.state().leave(group, subscriber, self.0.settings.lingering_filters_max);
+        self.0.metrics.subscriptions.dec();
+    }
+}
+
+impl State {
+    fn file(&mut self, engine: &Engine, fact: Arc<Fact>, metrics: &LiveMetrics) {
+        let Self { interest, groups, ring, .. } = self;
+        let event = Arc::new(Event::new(Arc::clone(&fact)));
+        let mut seen_by = Vec::new();
+        interest.route(engine, &fact.change, |id, sight| {
+            let Some(group) = groups.get(&id) else { return };
+            if group.is_filter {
+                seen_by.push((id, sight));
+            }
+            for subscriber in &group.subscribers {
+                if subscriber.wants(&fact.change.kind, sight) {
+                    subscriber.push(&event, sight, metrics);
+                }
+            }
+        });
+        ring.push(fact, seen_by.into());
+    }
+
+    /// Adds a subscriber to the group of a target, and the group where there is none.
+    fn join(&mut self, engine: &Engine, target: Target) -> GroupId {
+        let is_filter = matches!(target, Target::Filter(_));
+        let id = self.interest.add(engine, target);
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.tickets += 1;
+            let before = self.lingering.len();
+            self.lingering.retain(|(other, _)| *other != id);
+            if self.lingering.len() < before {
+                // What kept it alive until now.
+                self.interest.remove(id);
+            }
+        } else {
+            // The engine may be ahead of what has been routed; the changes between are in the group's Things already.
+            let born = engine.next_offset();
+            self.groups.insert(id, Group { tickets: 1, subscribers: Vec::new(), is_filter, born });
+        }
+        id
+    }
+
+    /// Where in the ring a subscription goes on, if everything since then is there.
+    fn place_to_resume(&self, group: GroupId, from: Offset, mode: Mode) -> Option<u64> {
+        let group = self.groups.get(&group)?;
+        let was_followed = !group.is_filter || from >= group.born;
+        if mode == Mode::Newest || from > self.next_offset || !was_followed {
+            return None;
+        }
+        self.ring.place_of(from)
+    }
+
+    /// From now on the subscriber gets what its group sees.
+    pub(super) fn admit(&mut self, group: GroupId, subscriber: &Arc<Subscriber>) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.subscribers.push(Arc::clone(subscriber));
+        }
+    }
+
+    fn leave(&mut self, id: GroupId, subscriber: &Arc<Subscriber>, lingering_max: usize) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.subscribers.retain(|other| !Arc::ptr_eq(other, subscriber));
+        group.tickets -= 1;
+        if group.tickets > 0 {
+            return self.interest.remove(id);
+        }
+        if group.is_filter && !self.ring.keeps_nothing() {
+            self.lingering.push_back((id, self.next_offset));
+            self.forget_lingering(lingering_max);
+        } else {
+            self.groups.remove(&id);
+            self.interest.remove(id);
+        }
+    }
+
+    /// Stops following filters that nobody can resume any more, and the oldest beyond a number.
+    fn forget_lingering(&mut self, keep_max: usize) {
+        while let Some((id, left_at)) = self.lingering.front().copied()
+            && (self.lingering.len() > keep_max || left_at < self.ring.from())
+        {
+            self.lingering.pop_front();
+            self.groups.remove(&id);
+            self.interest.remove(id);
+        }
+    }
+
+    /// Whether a group saw a change back then, and how.
+    pub(super) fn sight(
+        &self,
+        group: GroupId,
+        scope: &Scope,
+        change: &Change,
+        seen_by: &[(GroupId, Sight)],
+    ) -> Option<Sight> {
+        match scope {
+            Scope::All => Some(Sight::Seen),
+            Scope::Things(things) => things.contains(&change.thing).then_some(Sight::Seen),
+            Scope::Filter(_) => seen_by.iter().find(|(id, _)| *id == group).map(|(_, sight)| *sight),
+        }
+    }
+}
+
+fn concerns_things(change: &Change) -> bool {
+    !matches!(change.kind, ChangeKind::Discovered | ChangeKind::Template { .. })
+}
+
+impl Scope {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::All => Self::All,
+            Target::Things(things) => Self::Things(things.iter().cloned().collect::<HashSet<_>>()),
+            Target::Filter(filter) => Self::Filter(filter.clone()),
+        }
     }
 }
 
@@ -395,7 +419,7 @@ pub(crate) struct Seat(Hub);
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let before = self.0.0.clients.fetch_sub(1, Ordering::AcqRel);
-        self.0.0.metrics.clients.set(before.saturating_sub(1));
+        self.0.0.clients.fetch_sub(1, Ordering::AcqRel);
+        self.0.0.metrics.clients.dec();
     }
 }

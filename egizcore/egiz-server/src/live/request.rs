@@ -116,7 +116,11 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
                 _ => WriteOperation::Delete,
             },
             path: text(members, "path")?.unwrap_or_default().to_owned(),
-            value: members.get("value").cloned().unwrap_or_default(),
+            // What is missing is not taken for null.
+            value: match members.get("value") {
+                None if action != "delete" => return Err(refused("value", "it is missing")),
+                value => value.cloned().unwrap_or_default(),
+            },
             if_match: text(members, "ifMatch")?.unwrap_or_default().to_owned(),
             if_none_match: text(members, "ifNoneMatch")?.unwrap_or_default().to_owned(),
             condition: text(members, "condition")?.unwrap_or_default().to_owned(),
@@ -257,5 +261,6 @@ mod tests {
         check(r#"{"action":"subscribe","format":"columns","mode":"lossless"}"#, "lossless goes with events");
         check(r#"{"action":"unsubscribe"}"#, "`subscription`: it is missing");
         check(r#"{"action":"put"}"#, "`thingId`: it is missing");
+        check(r#"{"action":"put","thingId":"a"}"#, "`value`: it is missing");
     }
 }

@@ -1,31 +1,32 @@
-//! The same events as server-sent events, for clients that only listen: `curl` and browsers without a socket of their own.
+//! The same events as server-sent events, for clients that only listen: `curl`, and browsers without a socket of their own.
 //!
-//! Every event carries its offset as `id`, so a browser that reconnects says by itself where it wants to go on.
+//! The `id` of an event says where to go on behind it, so a browser that reconnects asks for exactly what it missed. Where
+//! going on would leave something out, in the middle of a snapshot for one, the `id` stays what it was.
+//! Source: WHATWG HTML §9.2.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use egiz_api::{Code, Problem};
 use egiz_model::{Offset, ThingId};
 use egiz_twin::Filter;
-use egiz_twin::interest::{Sight, Target};
-use serde_json::json;
+use egiz_twin::interest::Target;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
-use super::event::{name_for, put_member, put_thing};
-use super::hub::{Hub, Seat, Ticket, Wish};
-use super::mailbox::{Mode, Taken};
-use super::request;
-use super::socket::{fields_of, put_entered, put_newest};
+use super::event::Frame;
+use super::feed::{Beginning, Feed, Step};
+use super::hub::{Hub, Seat, Wish};
+use super::mailbox::Mode;
+use super::{fields_of, pause_before_return, request};
 use crate::error::ApiError;
-use crate::fields::Fields;
 use crate::params::{self, Params};
 use crate::ports::Ports;
 use crate::target;
@@ -34,9 +35,25 @@ use crate::target;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
 const RETRY: Duration = Duration::from_secs(2);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Tells proxies not to hold events back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// `GET /api/v1/events?thingId=…|filter=…&fields=…&from=…`
-pub(super) async fn events(
+/// The events of all Things, of one, or of those that satisfy a filter, as server-sent events.
+#[utoipa::path(get, path = "/api/v1/events", tag = "live",
+    params(
+        ("thingId" = Option<String>, Query, description = "Only this Thing; it may come later. Not together with `filter`"),
+        ("filter" = Option<String>, Query, description = "Only Things that satisfy this: RQL, or the simple form as JSON"),
+        ("fields" = Option<String>, Query, description = "Features wanted, separated by commas"),
+        ("from" = Option<u64>, Query, description = "Go on from here (the last `id`, or an event's `next`) instead of a snapshot"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Like `from`, which it precedes; browsers send it by themselves"),
+    ),
+    responses(
+        (status = 200, description = "Events without end: `event` is the name, `id` says where to go on, `data` is the event without \
+            `event`, `subscription` and `seq`", body = egiz_api::live::Event, content_type = "text/event-stream"),
+        (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn events(
     State(ports): State<Ports>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -44,12 +61,7 @@ pub(super) async fn events(
     let params = Params::parse(query.as_deref(), &["thingId", "filter", "fields", "from"])?;
     let target = match (params.get("thingId"), params.get("filter")) {
         (None, None) => Target::All,
-        (Some(thing), None) => {
-            let id = target::thing_id(thing, &ports.settings.sites)?;
-            let id =
-                ThingId::new(&id).map_err(|error| ApiError::new(Code::InvalidThingId, error.to_string()))?;
-            Target::Things(vec![id])
-        }
+        (Some(thing), None) => Target::Things(vec![thing_id(thing, &ports)?]),
         (None, Some(filter)) => {
             let parsed = match serde_json::from_str(filter) {
                 Ok(simple) => Filter::from_simple(&simple),
@@ -59,139 +71,148 @@ pub(super) async fn events(
         }
         (Some(_), Some(_)) => return Err(params::refused("filter", "it does not go with thingId")),
     };
+    begin(&ports, target, &params, from_of(&headers, &params)?)
+}
+
+/// The events of one Thing, as server-sent events.
+#[utoipa::path(get, path = "/api/v1/things/{thingId}/events", tag = "live",
+    params(
+        ("thingId" = String, Path, description = "The Thing"),
+        ("fields" = Option<String>, Query, description = "Features wanted, separated by commas"),
+        ("from" = Option<u64>, Query, description = "Go on from here (the last `id`, or an event's `next`) instead of a snapshot"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Like `from`, which it precedes; browsers send it by themselves"),
+    ),
+    responses(
+        (status = 200, description = "Events without end, as of `/api/v1/events`", body = egiz_api::live::Event, content_type = "text/event-stream"),
+        (status = 204, description = "The Thing that the client listened to is gone: a browser stops coming back"),
+        (status = "default", description = "A problem; 404 where there is no such Thing", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn events_of_thing(
+    State(ports): State<Ports>,
+    Path(thing): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let params = Params::parse(query.as_deref(), &["fields", "from"])?;
+    let id = thing_id(&thing, &ports)?;
+    let from = from_of(&headers, &params)?;
+    // Taken before the look at the engine: a Thing that is deleted in between is then told of.
+    let is_there = ports.engine.read().thing(id.as_str()).is_some();
+    let is_known = is_there || from.is_some_and(|from| ports.hub.remembers(&id, from));
+    match (is_known, from) {
+        (true, _) => begin(&ports, Target::Things(vec![id]), &params, from),
+        (false, Some(_)) => Ok(StatusCode::NO_CONTENT.into_response()),
+        (false, None) => Err(ApiError::new(Code::ThingNotFound, format!("there is no Thing `{id}`"))),
+    }
+}
+
+fn thing_id(text: &str, ports: &Ports) -> Result<ThingId, ApiError> {
+    let id = target::thing_id(text, &ports.settings.sites)?;
+    ThingId::new(&id).map_err(|error| ApiError::new(Code::InvalidThingId, error.to_string()))
+}
+
+fn from_of(headers: &HeaderMap, params: &Params) -> Result<Option<Offset>, ApiError> {
+    let refused = || params::refused("Last-Event-ID", "it is no offset");
+    match headers.get(LAST_EVENT_ID) {
+        Some(id) if id.is_empty() => params.number("from"),
+        Some(id) => id.to_str().ok().and_then(|id| id.parse().ok()).map(Some).ok_or_else(refused),
+        None => params.number("from"),
+    }
+}
+
+fn begin(ports: &Ports, target: Target, params: &Params, from: Option<Offset>) -> Result<Response, ApiError> {
     let features = request::features(params.get("fields"));
     let fields = features.as_deref().map(fields_of).transpose()?;
-    let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let from = match last_id {
-        Some(id) => {
-            Some(id.parse::<Offset>().map_err(|_| params::refused("Last-Event-ID", "it is no offset"))?)
-        }
-        None => params.number("from")?,
-    };
     let Some(seat) = ports.hub.enter() else {
         return Err(Problem::new(Code::Overloaded, "there are as many live clients as allowed")
             .retry_after(5)
             .into());
     };
     let ready = Arc::new(Notify::new());
-    let ticket =
-        ports.hub.subscribe(Wish { target, features, mode: Mode::Conflate, from, ready: Arc::clone(&ready) });
-    let mut feed =
-        Feed { hub: ports.hub.clone(), ticket, ready, fields, seq: 0, waiting: VecDeque::new(), _seat: seat };
-    if !feed.ticket.resumed {
-        if from.is_some() {
-            feed.resync("the events since then are no longer kept for this subscription");
-        }
-        feed.snapshot();
-    }
-    let stream = futures::stream::unfold(feed, |mut feed| async move {
-        let sent = feed.next().await?;
-        Some((Ok::<_, Infallible>(sent), feed))
+    let wish = Wish { target, features, mode: Mode::Conflate, from, ready: Arc::clone(&ready) };
+    let (feed, first) = Feed::new(&ports.hub, wish, fields, Beginning::Snapshot);
+    let mut stream = Stream {
+        hub: ports.hub.clone(),
+        feed,
+        ready,
+        safe: from,
+        waiting: VecDeque::from([Sent::default().retry(RETRY)]),
+        last_sent: Instant::now(),
+        pause: pause_before_return(ports),
+        _seat: seat,
+    };
+    stream.extend(first);
+    let events = futures::stream::unfold(Some(stream), |stream| async move {
+        let mut stream = stream?;
+        Some(match stream.next().await {
+            Some(sent) => (Ok::<_, Infallible>(sent), Some(stream)),
+            None => (Ok(Sent::default().retry(stream.pause).comment("restarting")), None),
+        })
     });
-    let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
 }
 
-struct Feed {
+struct Stream {
     hub: Hub,
-    ticket: Ticket,
+    feed: Feed,
     ready: Arc<Notify>,
-    fields: Option<Fields>,
-    seq: u64,
-    /// Bounded: filled only when it is empty, from a mailbox that is bounded, or with a snapshot.
+    /// Where the client can go on without missing anything.
+    safe: Option<Offset>,
+    /// Bounded: filled only when it is empty, with one piece of the feed.
     waiting: VecDeque<Sent>,
+    last_sent: Instant,
+    /// When to come back after a restart; different for each client.
+    pause: Duration,
     _seat: Seat,
 }
 
-impl Feed {
+impl Stream {
+    /// The next event; `None` when the server stops.
     async fn next(&mut self) -> Option<Sent> {
         loop {
             if let Some(sent) = self.waiting.pop_front() {
+                self.last_sent = Instant::now();
                 return Some(sent);
             }
-            match self.ticket.subscriber.take() {
-                Some(Taken::Events(events)) => {
-                    for (event, sight) in events {
-                        let mut body = vec![b'{'];
-                        match sight {
-                            Sight::Entered => put_entered(
-                                &mut body,
-                                &self.hub,
-                                event.change.thing.as_str(),
-                                event.change.offset,
-                                self.fields.as_ref(),
-                            ),
-                            Sight::Seen | Sight::Left => {
-                                body.extend_from_slice(event.body(self.hub.engine()))
-                            }
-                        }
-                        self.push(name_for(&event, sight), event.change.offset, body);
-                    }
-                }
-                Some(Taken::Newest { things, changes }) => {
-                    let belong = self.ticket.which_belong(things.keys());
-                    let hub = self.hub.clone();
-                    let engine = hub.engine().read();
-                    let offset = engine.next_offset();
-                    for id in things.keys() {
-                        let thing = engine.thing(id.as_str()).filter(|_| belong.contains(id));
-                        let mut body = vec![b'{'];
-                        put_newest(&mut body, id, thing, None, self.fields.as_ref());
-                        put_member(&mut body, "conflated", &json!(changes));
-                        body.push(b'}');
-                        self.push(if thing.is_some() { "ThingEntered" } else { "ThingLeft" }, offset, body);
-                    }
-                }
-                Some(Taken::Resync { changes }) => {
-                    self.resync(&format!(
-                        "{changes} changes are more than is kept track of for a slow client"
-                    ));
-                    self.snapshot();
-                }
-                None => {
-                    let bookmark = self.hub.settings().bookmark_interval;
+            match self.feed.step() {
+                Step::Frames(frames) => self.extend(frames),
+                // Only lossless subscriptions are.
+                Step::TooSlow => return None,
+                Step::Idle => {
+                    let interval = self.hub.settings().bookmark_interval;
                     tokio::select! {
                         () = self.ready.notified() => {}
                         () = self.hub.stopping().cancelled() => return None,
-                        () = tokio::time::sleep(bookmark) => {
-                            let offset = self.hub.next_offset();
-                            self.push("Bookmark", offset, format!("{{\"offset\":{offset}}}").into_bytes());
+                        () = sleep_until(self.last_sent + interval) => {
+                            self.last_sent = Instant::now();
+                            let bookmark = self.feed.bookmark();
+                            self.extend(bookmark);
                         }
                     }
                 }
             }
-        }
-    }
-
-    fn resync(&mut self, reason: &str) {
-        self.hub.metrics().resyncs.inc();
-        let offset = self.hub.next_offset();
-        self.push("Resync", offset, json!({"reason": reason}).to_string().into_bytes());
-    }
-
-    fn snapshot(&mut self) {
-        let members = self.ticket.members();
-        let hub = self.hub.clone();
-        let engine = hub.engine().read();
-        for slot in members {
-            if let Some(thing) = engine.thing_at(slot) {
-                let mut body = b"{\"thing\":".to_vec();
-                put_thing(&mut body, &thing, self.fields.as_ref());
-                body.push(b'}');
-                self.push("Snapshot", self.ticket.offset, body);
+            if self.hub.stopping().is_cancelled() {
+                return None;
             }
         }
     }
 
-    fn push(&mut self, name: &str, offset: Offset, body: Vec<u8>) {
-        self.hub.metrics().frames.inc();
-        self.seq += 1;
-        let mut sent = Sent::default().event(name).id(offset.to_string());
-        if self.seq == 1 {
-            sent = sent.retry(RETRY);
+    fn extend(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        for frame in frames {
+            self.hub.metrics().frames.inc();
+            self.safe = frame.next.or(self.safe);
+            let mut data = String::with_capacity(frame.rest.len() + 1);
+            data.push('{');
+            // What is written here is JSON, which has no raw line ends and is UTF-8.
+            data.push_str(&String::from_utf8_lossy(&frame.rest));
+            let sent = Sent::default().event(frame.event).data(data);
+            self.waiting.push_back(match self.safe {
+                Some(next) => sent.id(itoa::Buffer::new().format(next)),
+                None => sent,
+            });
         }
-        // What is written here is JSON, which has no raw line ends and is UTF-8.
-        self.waiting.push_back(sent.data(String::from_utf8_lossy(&body)));
     }
 }

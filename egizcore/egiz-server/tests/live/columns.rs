@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, Server};
+use crate::harness::{Client, Server, described};
 
 #[derive(Default)]
 struct Table {
@@ -71,7 +71,7 @@ impl Table {
     async fn until(&mut self, client: &mut Client, expected: &Value) {
         for _ in 0..100 {
             match client.next_message().await {
-                Message::Text(text) => self.text(&serde_json::from_str(&text).expect("JSON")),
+                Message::Text(text) => self.text(&described(serde_json::from_str(&text).expect("JSON"))),
                 Message::Binary(bytes) => self.binary(&bytes),
                 other => panic!("unexpected {other:?}"),
             }
@@ -128,4 +128,59 @@ async fn only_the_wanted_features_have_slots() {
     let mut client = server.client().await;
     client.subscribe(json!({"format": "columns", "fields": "g"})).await;
     Table::default().until(&mut client, &json!({"s:a y number": 2.5})).await;
+}
+
+#[tokio::test]
+async fn what_is_removed_becomes_null_and_arrays_shrink() {
+    for format in ["columns", "columns-binary"] {
+        let server = Server::start().await;
+        let properties = json!({"x": 1.5, "zones": [1.5, 2.5, 3.5]});
+        server.put(
+            "s:a",
+            "",
+            &json!({"features": {"f": {"properties": properties}, "g": {"properties": {"y": 2.5}}}}),
+        );
+        let mut client = server.client().await;
+        client.subscribe(json!({"format": format, "tickMs": 50})).await;
+        let mut table = Table::default();
+        let mut expected = json!({"s:a x number": 1.5, "s:a y number": 2.5, "s:a zones[0] number": 1.5, "s:a zones[1] number": 2.5, "s:a zones[2] number": 3.5});
+        table.until(&mut client, &expected).await;
+        server.delete("s:a", "/features/f/properties/x");
+        server.put("s:a", "/features/f/properties/zones", &json!([1.5, 2.5]));
+        server.delete("s:a", "/features/g");
+        for gone in ["s:a x number", "s:a zones[2] number", "s:a y number"] {
+            expected[gone] = Value::Null;
+        }
+        table.until(&mut client, &expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_table_comes_in_pieces_and_numbers_are_never_given_twice() {
+    let server = Server::start().await;
+    for thing in 0..2000 {
+        server.silo(&format!("s:{thing}"), thing);
+    }
+    let mut client = server.client().await;
+    client.subscribe(json!({"format": "columns", "tickMs": 50})).await;
+    let mut table = Table::default();
+    let mut last = Value::Bool(true);
+    while table.values.len() < 2000 {
+        let frame = client.next().await;
+        assert!(frame.to_string().len() < 256 << 10, "a frame is bounded");
+        if frame["event"] == "Slots" {
+            last = frame["more"].clone();
+        }
+        table.text(&frame);
+    }
+    assert_eq!((last, table.things.len()), (json!(false), 2000));
+    let newest = *table.things.iter().next_back().expect("Things").0;
+    let gone = table.things[&newest].clone();
+    server.delete(&gone, "");
+    server.silo("s:new", 1);
+    while !table.values.contains_key("s:new percent number") {
+        let frame = client.next().await;
+        table.text(&frame);
+    }
+    assert_eq!(table.things[&(newest + 1)], "s:new");
 }

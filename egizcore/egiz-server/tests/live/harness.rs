@@ -82,6 +82,7 @@ pub(crate) struct Server {
     pub(crate) gate: Arc<Gate>,
     pub(crate) hub: Hub,
     pub(crate) address: String,
+    registry: Registry,
     stop: CancellationToken,
 }
 
@@ -98,7 +99,8 @@ impl Server {
 
     pub(crate) async fn with(settings: HubSettings) -> Self {
         let engine = Arc::new(RwLock::new(Engine::new(Limits::default())));
-        let hub = Hub::new(Arc::clone(&engine), settings, &mut Registry::default());
+        let mut registry = Registry::default();
+        let hub = Hub::new(Arc::clone(&engine), settings, &mut registry);
         let gate = Arc::new(Gate { engine: Arc::clone(&engine), hub: hub.clone(), order: Mutex::new(()) });
         let random: egiz_server::RandomSource = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
         let metrics = ServerMetrics::register(&mut Registry::default());
@@ -124,7 +126,7 @@ impl Server {
             metrics,
             stop.clone(),
         ));
-        Self { engine, gate, hub, address, stop }
+        Self { engine, gate, hub, address, registry, stop }
     }
 
     /// Puts a value at a path of a Thing.
@@ -162,10 +164,32 @@ impl Server {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        let (stream, _) = tokio_tungstenite::connect_async(format!("ws://{}/api/v1/ws", self.address))
-            .await
-            .expect("it upgrades");
-        Client { stream }
+        self.try_client().await.expect("it upgrades")
+    }
+
+    pub(crate) async fn try_client(&self) -> Result<Client, tokio_tungstenite::tungstenite::Error> {
+        let address = format!("ws://{}/api/v1/ws", self.address);
+        let (stream, _) = tokio_tungstenite::connect_async(address).await?;
+        Ok(Client { stream })
+    }
+}
+
+/// Holds a frame against its description in the API's document.
+pub(crate) fn described(frame: Value) -> Value {
+    if frame.get("seq").is_some() {
+        let mut event = frame.clone();
+        let members = event.as_object_mut().expect("an object");
+        assert!(members.remove("seq").is_some() && members.remove("subscription").is_some(), "{frame}");
+        as_described(event);
+    }
+    frame
+}
+
+/// Holds an event against its description in the API's document, which knows no members besides.
+pub(crate) fn as_described(event: Value) {
+    let shown = event.to_string();
+    if let Err(error) = serde_json::from_value::<egiz_api::live::Event>(event) {
+        panic!("{shown} is not what is described: {error}");
     }
 }
 
@@ -191,7 +215,7 @@ impl Client {
 
     pub(crate) async fn next(&mut self) -> Value {
         match self.next_message().await {
-            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
+            Message::Text(text) => described(serde_json::from_str(&text).expect("JSON")),
             Message::Close(frame) => json!({"close": frame.map(|frame| u16::from(frame.code))}),
             other => panic!("unexpected {other:?}"),
         }
@@ -209,6 +233,11 @@ impl Client {
 }
 
 impl Client {
+    /// Sends a binary frame.
+    pub(crate) async fn stream_binary(&mut self, bytes: Vec<u8>) {
+        self.stream.send(Message::binary(bytes)).await.expect("it is connected");
+    }
+
     /// Sends a text as it is.
     pub(crate) async fn say_raw(&mut self, text: &str) {
         // The server may have closed before everything is sent.
@@ -225,5 +254,36 @@ impl Client {
             }
         }
         false
+    }
+}
+
+impl Server {
+    /// Waits until nobody is subscribed.
+    pub(crate) async fn no_subscriptions(&self) {
+        for _ in 0..2000 {
+            if self.metric("egiz_server_live_subscriptions") == 0.0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("somebody is still subscribed");
+    }
+
+    /// The value of a metric of the hub.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+}
+
+impl Client {
+    /// Subscribes, returns the answer, and reads on to the answer of an unsubscription.
+    pub(crate) async fn subscribe_quietly(&mut self, wish: Value) -> Value {
+        let answer = self.subscribe(wish).await;
+        self.say(&json!({"id": "u", "action": "unsubscribe", "subscription": answer["subscription"]})).await;
+        while self.next().await["id"] != "u" {}
+        answer
     }
 }

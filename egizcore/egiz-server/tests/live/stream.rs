@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use egiz_server::live::HubSettings;
 use serde_json::{Value, json};
 
-use crate::harness::Server;
+use crate::harness::{Server, as_described};
 
 /// Reads events until `wanted` of them have come: name, id, data.
 async fn events(
     server: &Server,
-    query: &str,
+    path: &str,
     last_id: Option<&str>,
     wanted: usize,
 ) -> Vec<(String, String, Value)> {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let mut request = client.get(format!("http://{}/api/v1/events{query}", server.address));
+    let mut request = client.get(format!("http://{}/api/v1{path}", server.address));
     if let Some(id) = last_id {
         request = request.header("Last-Event-ID", id);
     }
@@ -37,7 +38,11 @@ async fn events(
                         .trim()
                         .to_owned()
                 };
-                (field("event:"), field("id:"), serde_json::from_str(&field("data:")).expect("JSON"))
+                let data: Value = serde_json::from_str(&field("data:")).expect("JSON");
+                let mut event = data.clone();
+                event["event"] = json!(field("event:"));
+                as_described(event);
+                (field("event:"), field("id:"), data)
             })
             .collect();
         if read.len() >= wanted {
@@ -53,13 +58,13 @@ async fn the_present_comes_first_and_a_reader_goes_on_where_it_was() {
     let server = Server::start().await;
     server.silo("s:a", 1);
     server.silo("s:b", 1);
-    let first = events(&server, "?thingId=s:a", None, 1).await;
-    assert_eq!((first[0].0.as_str(), &first[0].2["thing"]["thingId"]), ("Snapshot", &json!("s:a")));
+    let first = events(&server, "/events?thingId=s:a", None, 1).await;
+    assert_eq!((first[0].0.as_str(), &first[0].2["things"][0]["thingId"]), ("Snapshot", &json!("s:a")));
 
     for level in 2..=4 {
         server.level("s:a", level);
     }
-    let missed = events(&server, "?thingId=s:a", Some(&first[0].1), 3).await;
+    let missed = events(&server, "/events?thingId=s:a", Some(&first[0].1), 3).await;
     let levels: Vec<_> =
         missed.iter().map(|(name, _, data)| (name.as_str(), data["properties"]["percent"].clone())).collect();
     assert_eq!(levels, [("StateChanged", json!(2)), ("StateChanged", json!(3)), ("StateChanged", json!(4))]);
@@ -74,4 +79,40 @@ async fn wrong_parameters_get_a_problem() {
         assert_eq!(answer.status(), 400, "{query}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
     }
+}
+
+#[tokio::test]
+async fn a_things_own_address_has_its_events() {
+    let server = Server::start().await;
+    server.silo("factory:a", 1);
+    server.silo("factory:b", 1);
+    for path in ["/things/factory:a/events", "/things/a/events?fields=level"] {
+        let first = events(&server, path, None, 1).await;
+        assert_eq!(first[0].2["things"].as_array().map(Vec::len), Some(1), "{path}");
+        assert_eq!(first[0].2["things"][0]["thingId"], "factory:a");
+    }
+    let answer = reqwest::get(format!("http://{}/api/v1/things/a/events?thingId=b", server.address)).await;
+    assert_eq!(answer.expect("an answer").status(), 400, "the path says which Thing");
+}
+
+#[tokio::test]
+async fn only_the_end_of_a_snapshot_is_a_place_to_come_back_to() {
+    let server = Server::start().await;
+    for silo in 0..1000 {
+        server.silo(&format!("s:{silo}"), 1);
+    }
+    let pieces = events(&server, "/events", None, 2).await;
+    let more: Vec<_> = pieces.iter().map(|(_, id, data)| (data["more"] == true, id.is_empty())).collect();
+    assert!(more.len() > 1 && more.iter().all(|(more, no_id)| more == no_id), "{more:?}");
+}
+
+#[tokio::test]
+async fn who_comes_back_too_late_is_told_to_forget() {
+    let server = Server::with(HubSettings { ring_events: 2, ..HubSettings::default() }).await;
+    for level in 0..9 {
+        server.silo("s:a", level);
+    }
+    let heard = events(&server, "/events", Some("1"), 2).await;
+    assert_eq!((heard[0].0.as_str(), heard[0].1.as_str()), ("Resync", "1"), "not a place to go on from yet");
+    assert_eq!((heard[1].0.as_str(), heard[1].1.as_str()), ("Snapshot", "9"));
 }
