@@ -309,3 +309,13 @@ pub struct Texts {
     #[schema(value_type = Vec<Vec<Object>>)]
     pub texts: Vec<(u32, Value, u8)>,
 }
+
+/// A ticket: stands for the caller's token once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    /// To be sent as the parameter `ticket`.
+    pub ticket: String,
+    /// Seconds for which it is good.
+    pub expires_in_s: u32,
+}

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::live::{socket, stream};
+use crate::live::{socket, stream, tickets};
 use crate::things::{bulk, import, read, write};
 use crate::{audit, devices, discovered, layout, program, query, registry, templates, tokens};
 
@@ -33,7 +33,7 @@ use crate::{audit, devices, discovered, layout, program, query, registry, templa
         layout::get, layout::put, layout::delete,
         program::rejected, program::site, program::health, program::live, program::ready,
         program::metrics,
-        socket::upgrade, stream::events, stream::events_of_thing,
+        socket::upgrade, stream::events, stream::events_of_thing, tickets::create,
     ),
     components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::Summary, egiz_api::live::Frame)),
     tags(

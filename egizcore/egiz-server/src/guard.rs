@@ -105,8 +105,13 @@ fn admit(
     origin::check_origin(request, settings)?;
     let need = auth::need(request.method(), request.uri().path());
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let Identity { principal, role, is_anonymous, revoked } =
-        app.tokens.identify(request.headers(), address, need)?;
+    let identity = match crate::live::tickets::redeem(&app.ports, request)? {
+        Some(Caller { principal, role, revoked, .. }) => {
+            Identity { principal, role, is_anonymous: false, revoked }
+        }
+        None => app.tokens.identify(request.headers(), address, need)?,
+    };
+    let Identity { principal, role, is_anonymous, revoked } = identity;
     if is_anonymous {
         // A page that lets its name resolve to this machine has no token, and is not to pass for a person at it.
         origin::check_host(request, settings)?;

@@ -24,12 +24,13 @@ pub(crate) mod socket;
 pub(crate) mod stream;
 mod table;
 mod ticket;
+pub(crate) mod tickets;
 mod walk;
 
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -37,12 +38,13 @@ use crate::ports::Ports;
 
 pub use hub::{Hub, HubSettings};
 
-/// The routes `/ws`, `/events` and `/things/{thingId}/events`, below `/api/v1`.
+/// The routes `/ws`, `/events`, `/things/{thingId}/events` and `/tickets`, below `/api/v1`.
 pub fn routes() -> Router<Ports> {
     Router::new()
         .route("/ws", get(socket::upgrade))
         .route("/events", get(stream::events))
         .route("/things/{thingId}/events", get(stream::events_of_thing))
+        .route("/tickets", post(tickets::create))
 }
 
 /// What of a Thing is shown where only some features are wanted.

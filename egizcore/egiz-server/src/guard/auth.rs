@@ -65,7 +65,7 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
         // EgizVision's files; they hold no data.
         return Need::Nothing;
     }
-    if is("/api/v1/query") {
+    if is("/api/v1/query") || path == "/api/v1/tickets" {
         return Need::Read;
     }
     if is("/api/v1/things/import") || is("/api/v1/things/bulk") {
@@ -240,6 +240,7 @@ mod tests {
             ("POST", "/api/v1/query/count", Need::Read),
             ("POST", "/api/v1/query/aggregate", Need::Read),
             ("POST", "/api/v1/queryx", Need::Manage),
+            ("POST", "/api/v1/tickets", Need::Read),
             ("POST", "/api/v1/things", Need::Write),
             ("PUT", "/api/v1/things/a:b", Need::Write),
             ("PATCH", "/api/v1/things/a:b/attributes", Need::Write),

@@ -27,6 +27,7 @@ use super::mailbox::{Mailbox, Mode, Taken};
 use super::metrics::LiveMetrics;
 use super::ring::Ring;
 use super::ticket::{Scope, Ticket};
+use super::tickets::Tickets;
 use crate::ports::AppliedBatch;
 
 /// Bounds of live subscriptions.
@@ -99,6 +100,7 @@ struct Shared {
     metrics: LiveMetrics,
     state: Mutex<State>,
     boards: Boards,
+    tickets: Tickets,
     clients: AtomicU64,
     stopping: CancellationToken,
 }
@@ -194,6 +196,7 @@ impl Hub {
             metrics: LiveMetrics::register(registry),
             state: Mutex::new(state),
             boards: Boards::default(),
+            tickets: Tickets::default(),
             clients: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         }))
@@ -244,6 +247,10 @@ impl Hub {
 
     pub(crate) fn boards(&self) -> &Boards {
         &self.0.boards
+    }
+
+    pub(crate) fn tickets(&self) -> &Tickets {
+        &self.0.tickets
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -49,6 +49,7 @@ const WRITE_BUFFER_BYTES: usize = 32 << 10;
 /// Takes a client in.
 #[utoipa::path(get, path = "/api/v1/ws", tag = "live",
     params(
+        ("ticket" = Option<String>, Query, description = "Stands for a token once, for clients that can send no header; see `POST /api/v1/tickets`"),
         ("Sec-WebSocket-Protocol" = Option<String>, Header, description = "`openegiz.v1`, and for a browser with a token `openegiz.bearer.<token>` beside it"),
     ),
     responses(

@@ -2,7 +2,7 @@
 //!
 //! The `id` of an event says where to go on behind it, so a browser that reconnects asks for exactly what it missed. Where
 //! going on would leave something out, in the middle of a snapshot for one, the `id` stays what it was.
-//! Source: WHATWG HTML §9.2.
+//! Source: WHATWG HTML §9.2. A revoked token ends the stream at the door (`guard`).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -46,6 +46,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
         ("filter" = Option<String>, Query, description = "Only Things that satisfy this: RQL, or the simple form as JSON"),
         ("fields" = Option<String>, Query, description = "Features wanted, separated by commas"),
         ("from" = Option<u64>, Query, description = "Go on from here (the last `id`, or an event's `next`) instead of a snapshot"),
+        ("ticket" = Option<String>, Query, description = "Stands for a token once, for clients that can send no header; see `POST /api/v1/tickets`"),
         ("Last-Event-ID" = Option<u64>, Header, description = "Like `from`, which it precedes; browsers send it by themselves"),
     ),
     responses(
@@ -58,7 +59,7 @@ pub(crate) async fn events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let params = Params::parse(query.as_deref(), &["thingId", "filter", "fields", "from"])?;
+    let params = Params::parse(query.as_deref(), &["thingId", "filter", "fields", "from", "ticket"])?;
     let target = match (params.get("thingId"), params.get("filter")) {
         (None, None) => Target::All,
         (Some(thing), None) => Target::Things(vec![thing_id(thing, &ports)?]),
@@ -80,6 +81,7 @@ pub(crate) async fn events(
         ("thingId" = String, Path, description = "The Thing"),
         ("fields" = Option<String>, Query, description = "Features wanted, separated by commas"),
         ("from" = Option<u64>, Query, description = "Go on from here (the last `id`, or an event's `next`) instead of a snapshot"),
+        ("ticket" = Option<String>, Query, description = "Stands for a token once, for clients that can send no header; see `POST /api/v1/tickets`"),
         ("Last-Event-ID" = Option<u64>, Header, description = "Like `from`, which it precedes; browsers send it by themselves"),
     ),
     responses(
@@ -93,7 +95,7 @@ pub(crate) async fn events_of_thing(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let params = Params::parse(query.as_deref(), &["fields", "from"])?;
+    let params = Params::parse(query.as_deref(), &["fields", "from", "ticket"])?;
     let id = thing_id(&thing, &ports)?;
     let from = from_of(&headers, &params)?;
     // Taken before the look at the engine: a Thing that is deleted in between is then told of.
@@ -146,7 +148,7 @@ fn begin(ports: &Ports, target: Target, params: &Params, from: Option<Offset>) -
         let mut stream = stream?;
         Some(match stream.next().await {
             Some(sent) => (Ok::<_, Infallible>(sent), Some(stream)),
-            None => (Ok(Sent::default().retry(stream.pause).comment("restarting")), None),
+            None => (Ok(Sent::default().retry(stream.pause).comment("come back")), None),
         })
     });
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();

@@ -1,6 +1,7 @@
 //! A server over an engine that applies writes at once and publishes them, as the program does without the disk.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,8 @@ use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +83,7 @@ pub(crate) struct Server {
     pub(crate) engine: Arc<RwLock<Engine>>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) hub: Hub,
+    pub(crate) store: Store,
     pub(crate) address: String,
     registry: Registry,
     stop: CancellationToken,
@@ -98,21 +101,33 @@ impl Server {
     }
 
     pub(crate) async fn with(settings: HubSettings) -> Self {
+        Self::with_both(settings, ServerSettings::default()).await
+    }
+
+    pub(crate) async fn with_both(settings: HubSettings, server_settings: ServerSettings) -> Self {
         let engine = Arc::new(RwLock::new(Engine::new(Limits::default())));
         let mut registry = Registry::default();
         let hub = Hub::new(Arc::clone(&engine), settings, &mut registry);
         let gate = Arc::new(Gate { engine: Arc::clone(&engine), hub: hub.clone(), order: Mutex::new(()) });
-        let random: egiz_server::RandomSource = Arc::new(|bytes: &mut [u8]| bytes.fill(7));
+        let counter = AtomicU64::new(0);
+        let random: egiz_server::RandomSource = Arc::new(move |bytes: &mut [u8]| {
+            let number = counter.fetch_add(1, Ordering::Relaxed);
+            bytes
+                .iter_mut()
+                .zip(number.to_le_bytes().into_iter().cycle())
+                .for_each(|(byte, part)| *byte = part);
+        });
+        let store = Store::open_in_memory(StoreOptions::new(random.clone())).await.expect("a registry");
         let metrics = ServerMetrics::register(&mut Registry::default());
         let ports = Ports {
             engine: Arc::clone(&engine),
             writes: gate.clone(),
-            store: Store::open_in_memory(StoreOptions::new(random.clone())).await.expect("a registry"),
+            store: store.clone(),
             program: Arc::new(Program),
             hub: hub.clone(),
             clock: Arc::new(|| Timestamp::from_seconds(NOW)),
             random,
-            settings: Arc::new(ServerSettings::default()),
+            settings: Arc::new(server_settings),
             metrics: metrics.clone(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -126,7 +141,7 @@ impl Server {
             metrics,
             stop.clone(),
         ));
-        Self { engine, gate, hub, address, registry, stop }
+        Self { engine, gate, hub, store, address, registry, stop }
     }
 
     /// Puts a value at a path of a Thing.
@@ -167,9 +182,21 @@ impl Server {
         self.try_client().await.expect("it upgrades")
     }
 
-    pub(crate) async fn try_client(&self) -> Result<Client, tokio_tungstenite::tungstenite::Error> {
-        let address = format!("ws://{}/api/v1/ws", self.address);
-        let (stream, _) = tokio_tungstenite::connect_async(address).await?;
+    pub(crate) async fn try_client(&self) -> Result<Client, tungstenite::Error> {
+        self.client_at("/api/v1/ws", &[]).await
+    }
+
+    /// A client that sends these header fields, too.
+    pub(crate) async fn client_at(
+        &self,
+        path: &str,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Client, tungstenite::Error> {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request()?;
+        for (name, value) in fields {
+            request.headers_mut().insert(*name, value.parse().expect("a value"));
+        }
+        let (stream, _) = tokio_tungstenite::connect_async(request).await?;
         Ok(Client { stream })
     }
 }

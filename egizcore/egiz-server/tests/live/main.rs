@@ -1,8 +1,10 @@
 //! Live subscriptions over real sockets, held against the engine.
 
+mod access;
 mod columns;
 mod corners;
 mod events;
 mod harness;
+mod manners;
 mod resume;
 mod stream;
