@@ -76,9 +76,10 @@ pub(crate) struct SimulateOptions {
 pub(crate) fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Up(options) => load(&options.config).and_then(|loaded| up::run(loaded, options.demo)),
-        Command::Config { command: ConfigCommand::Check(options) } => {
-            load(&options).map(|loaded| print(&loaded.check_report()))
-        }
+        Command::Config { command: ConfigCommand::Check(options) } => load(&options).and_then(|loaded| {
+            print(&loaded.check_report());
+            crate::start::check_files(&loaded.config)
+        }),
         Command::Simulate(options) => crate::plant::simulate(&options),
         Command::Openapi => serde_json::to_string_pretty(&egiz_server::document())
             .context("the document cannot be written")

@@ -14,6 +14,9 @@ use crate::pipeline::{State, apply_record};
 use crate::retained::Retained;
 use crate::snapshot::{Snapshot, SnapshotFolder};
 
+/// How many faults of a file are named at most.
+const FAULTS_SHOWN: usize = 20;
+
 /// What was opened.
 pub(crate) struct Opened {
     pub(crate) journal: Arc<dyn Journal>,
@@ -137,6 +140,16 @@ fn replay(journal: &dyn Journal, newest: Option<Snapshot>, config: &config::Conf
     Ok(State { engine: Arc::new(RwLock::new(engine)), retained: Arc::new(retained) })
 }
 
+/// Checks the files that the configuration names, without opening anything else.
+///
+/// # Errors
+/// Those of [`templates`] and [`layout`].
+pub(crate) fn check_files(config: &config::Config) -> anyhow::Result<()> {
+    templates(config.templates.file.as_deref())?;
+    layout(config.layout.file.as_deref(), false)?;
+    Ok(())
+}
+
 /// The templates of a file, or those that come with the program.
 ///
 /// # Errors
@@ -147,8 +160,10 @@ pub(crate) fn templates(file: Option<&Path>) -> anyhow::Result<Vec<egiz_store::T
         Some(file) => std::fs::read_to_string(file)
             .with_context(|| format!("templates.file {} cannot be read", file.display()))?,
     };
-    egiz_store::parse_templates(&text).with_context(|| {
-        file.map_or("the program's own templates".to_owned(), |file| file.display().to_string())
+    egiz_store::parse_templates(&text).map_err(|error| {
+        let name = file.map_or("of the program".to_owned(), |file| file.display().to_string());
+        let faults = error.lines(FAULTS_SHOWN).replace('\n', "\n  ");
+        anyhow::anyhow!("templates.file {name} cannot be used:\n  {faults}")
     })
 }
 
@@ -169,8 +184,12 @@ pub(crate) fn layout(file: Option<&Path>, demo: bool) -> anyhow::Result<Option<V
     };
     let layout = serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", name()))?;
     if let Err(error) = egiz_server::check_layout(&layout) {
-        let faults = error.0.errors.iter().map(|fault| format!("\n  {}: {}", fault.pointer, fault.reason));
-        anyhow::bail!("{} has faults:{}", name(), faults.collect::<String>());
+        let mut faults: Vec<String> =
+            error.found.iter().map(|(pointer, reason)| format!("{pointer} {reason}")).collect();
+        if error.more > 0 {
+            faults.push(format!("and {} more", error.more));
+        }
+        anyhow::bail!("{} cannot be used:\n  {}", name(), faults.join("\n  "));
     }
     Ok(Some(bytes))
 }

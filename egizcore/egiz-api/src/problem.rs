@@ -153,6 +153,10 @@ pub struct Problem {
     pub status: u16,
     /// What happened this time.
     pub detail: String,
+    /// The path of the URL that was asked for; missing over WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/api/v1/things/factory:oven-001")]
+    pub instance: Option<String>,
     /// The stable word to match on; `docs/api/errors.md` lists all.
     #[schema(example = "thing-not-found")]
     pub code: Cow<'static, str>,
@@ -177,8 +181,12 @@ pub struct Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the body; empty for the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "/features/thermal/properties")]
-    pub pointer: String,
+    pub pointer: Option<String>,
+    /// The query parameter or header field, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
     /// What is wrong there and what is allowed.
     pub reason: String,
 }
@@ -192,6 +200,7 @@ impl Problem {
             title: Cow::Borrowed(code.title()),
             status: code.status(),
             detail: detail.into(),
+            instance: None,
             code: Cow::Borrowed(code.as_str()),
             errors: Vec::new(),
             limit: None,
@@ -204,7 +213,25 @@ impl Problem {
     /// Names a place at fault.
     #[must_use]
     pub fn at(mut self, pointer: impl Into<String>, reason: impl Into<String>) -> Self {
-        self.errors.push(FieldError { pointer: pointer.into(), reason: reason.into() });
+        self.errors.push(FieldError {
+            pointer: Some(pointer.into()),
+            parameter: None,
+            reason: reason.into(),
+        });
+        self
+    }
+
+    /// Names a query parameter or header field at fault.
+    #[must_use]
+    pub fn in_parameter(mut self, name: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.errors.push(FieldError { pointer: None, parameter: Some(name.into()), reason: reason.into() });
+        self
+    }
+
+    /// Says which URL was asked for.
+    #[must_use]
+    pub fn instance(mut self, path: impl Into<String>) -> Self {
+        self.instance = Some(path.into());
         self
     }
 

@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use egiz_api::{Code, Problem};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
 use crate::error::ApiError;
 use crate::settings::ServerSettings;
@@ -107,12 +108,32 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
 /// Parses checked JSON as `T`.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], settings: &ServerSettings) -> Result<T, ApiError> {
     json::check(bytes, settings.json_depth_max)?;
-    serde_json::from_slice(bytes).map_err(|error| {
-        let reason = error.to_string();
-        Problem::new(Code::InvalidValue, format!("the body is not as expected: {reason}"))
-            .at("", reason)
-            .into()
+    let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let mut pointer = pointer_of(error.path());
+        let text = error.into_inner().to_string();
+        // Line and column say less than the pointer.
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+        // What is missing is named in the text only; the path ends at its object.
+        if let Some(member) = reason.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            json::push_token(&mut pointer, member);
+        }
+        let place = if pointer.is_empty() { "the body" } else { &pointer };
+        Problem::new(Code::InvalidValue, format!("{place}: {reason}")).at(pointer.clone(), reason).into()
     })
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => json::push_token(&mut pointer, &index.to_string()),
+            Segment::Map { key } => json::push_token(&mut pointer, key),
+            // The form of an enumeration is no place in the JSON.
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
 }
 
 /// Refuses a body that is declared as something other than JSON. No declaration counts as JSON.

@@ -89,6 +89,7 @@ fn malformed(name: &HeaderName, text: &str) -> ApiError {
         Code::MalformedEntityTag,
         format!("`{name}: {text}` is not `*` or a list of entity tags such as \"rev:7\", quotes included"),
     )
+    .in_parameter(name.as_str(), "`*` or a list of entity tags, quotes included")
     .into()
 }
 

@@ -8,7 +8,11 @@ use egiz_api::{Code, PROBLEM_MEDIA_TYPE, Problem};
 use egiz_store::{CredentialError, StoreError};
 use egiz_twin::{FilterError, QueryError, Refusal};
 
+use crate::layout::LayoutError;
 use crate::ports::SubmitError;
+
+/// The most places at fault that one problem names; its detail counts the rest.
+const FAULTS_MAX: usize = 20;
 
 /// A failed request: what the client is told. The guard adds the correlation id on the way out.
 #[derive(Debug, Clone)]
@@ -19,6 +23,12 @@ impl ApiError {
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Problem::new(code, detail)))
+    }
+}
+
+impl From<Box<Problem>> for ApiError {
+    fn from(problem: Box<Problem>) -> Self {
+        Self(problem)
     }
 }
 
@@ -93,8 +103,11 @@ pub fn of_refusal(refusal: Refusal, thing: &str) -> ApiError {
             ApiError::new(Code::ConditionFailed, format!("the condition does not hold for {thing}"))
         }
         Refusal::MalformedEntityTag { .. } => ApiError::new(Code::MalformedEntityTag, detail),
-        Refusal::MalformedFilter(error) => (&error).into(),
+        Refusal::MalformedFilter(error) => Problem::new(Code::MalformedFilter, error.to_string())
+            .in_parameter("condition", error.to_string())
+            .into(),
         Refusal::Invalid { pointer, reason } => {
+            let detail = if pointer.is_empty() { reason.clone() } else { detail };
             Problem::new(Code::InvalidValue, detail).at(pointer, reason).into()
         }
         Refusal::PatchTestFailed { pointer } => {
@@ -132,6 +145,14 @@ impl From<&QueryError> for ApiError {
     }
 }
 
+impl From<LayoutError> for ApiError {
+    fn from(error: LayoutError) -> Self {
+        let problem = Problem::new(Code::InvalidValue, error.to_string());
+        let name = |problem: Problem, (pointer, reason)| problem.at(pointer, reason);
+        error.found.into_iter().fold(problem, name).into()
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -158,7 +179,7 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Template(error) => {
                 let mut problem = Problem::new(Code::InvalidValue, error.to_string());
-                for fault in error.faults {
+                for fault in error.faults.into_iter().take(FAULTS_MAX) {
                     problem = problem.at(fault.pointer, fault.reason);
                 }
                 problem.into()

@@ -35,7 +35,10 @@ impl Fields {
     /// `invalid-parameter` with the position.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let refused = |position: usize, reason: &str| -> ApiError {
-            Problem::new(Code::InvalidParameter, format!("`fields` at position {position}: {reason}")).into()
+            let reason = format!("at position {position}: {reason}");
+            Problem::new(Code::InvalidParameter, format!("`fields` {reason}"))
+                .in_parameter("fields", reason)
+                .into()
         };
         if text.len() > BYTES_MAX {
             return Err(refused(BYTES_MAX, "the selection is longer than 4096 bytes"));

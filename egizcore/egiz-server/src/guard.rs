@@ -70,7 +70,7 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         response = options(&response, &path);
     }
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = with_problem(response, &correlation);
+        response = with_problem(response, &correlation, &path);
     }
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && method == Method::PATCH {
         // RFC 5789 §2.2.
@@ -214,7 +214,7 @@ fn accept_patch(path: &str) -> HeaderValue {
 }
 
 /// Makes sure that an error is a problem object with the correlation id, keeping the headers it came with.
-fn with_problem(response: Response, correlation: &str) -> Response {
+fn with_problem(response: Response, correlation: &str, path: &str) -> Response {
     let status = response.status();
     let (mut parts, body) = response.into_parts();
     let problem = match parts.extensions.remove::<Box<Problem>>() {
@@ -228,7 +228,7 @@ fn with_problem(response: Response, correlation: &str) -> Response {
         }
         None => by_status(status),
     };
-    let mut fresh = ApiError::from(problem.trace(correlation)).into_response();
+    let mut fresh = ApiError::from(problem.trace(correlation).instance(path)).into_response();
     *fresh.status_mut() = status;
     for (name, value) in &parts.headers {
         if !fresh.headers().contains_key(name) && name != axum::http::header::CONTENT_LENGTH {

@@ -18,7 +18,7 @@ use crate::conditional::{self, ReadVerdict, decide_read};
 use crate::error::ApiError;
 use crate::{body, respond, submit};
 
-pub use check::check_layout;
+pub use check::{LayoutError, check_layout};
 
 /// How often a write is decided anew because another one came between.
 const TRIES: usize = 4;

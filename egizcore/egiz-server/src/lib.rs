@@ -41,7 +41,7 @@ mod tokens;
 pub use caller::Caller;
 pub use docs::document;
 pub use error::ApiError;
-pub use layout::check_layout;
+pub use layout::{LayoutError, check_layout};
 pub use metrics::ServerMetrics;
 pub use ports::{Applied, AppliedBatch, Clock, Ports, ProgramReport, RandomSource, SubmitError, WriteGate};
 pub use router::{router, vision_router};

@@ -19,7 +19,10 @@ pub(crate) fn limit(asked: Option<u64>) -> Result<usize, ApiError> {
         limit @ 1..=MAX => Ok(usize::try_from(limit).unwrap_or(0)),
         _ => {
             let detail = format!("a page has at most {MAX} items; go on with the cursor for more");
-            Err(Problem::new(Code::PageTooLarge, detail).limit(MAX).into())
+            Err(Problem::new(Code::PageTooLarge, detail)
+                .in_parameter("limit", format!("1 to {MAX}"))
+                .limit(MAX)
+                .into())
         }
     }
 }

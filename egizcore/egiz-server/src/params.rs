@@ -69,7 +69,9 @@ impl Params {
 
 /// The `invalid-parameter` problem for one parameter.
 pub(crate) fn refused(name: &str, reason: &str) -> ApiError {
-    Problem::new(Code::InvalidParameter, format!("parameter `{name}`: {reason}")).into()
+    Problem::new(Code::InvalidParameter, format!("parameter `{name}`: {reason}"))
+        .in_parameter(name, reason)
+        .into()
 }
 
 fn decoded(text: &str) -> Result<String, ApiError> {

@@ -1,6 +1,7 @@
 //! Writes Things as JSON straight from the engine's state into a buffer: no tree in between, one pass.
 //!
-//! The form is [`egiz_api::Thing`]; a test reads back what is written here as that type.
+//! The form is [`egiz_api::Thing`]; a test reads back what is written here as that type. Where only a selection is shown,
+//! an object in which nothing was selected is left out with it.
 
 mod text;
 
@@ -23,23 +24,19 @@ pub(crate) fn thing(out: &mut Vec<u8>, thing: &ThingRef<'_>, shown: &Shown<'_>, 
         string(object.out, definition);
     }
     if let Some(below) = shown.member("attributes") {
-        object.key("attributes");
-        attributes(object.out, thing, &below);
+        object.member("attributes", &below, |out| attributes(out, thing, &below));
     }
     if let Some(below) = shown.member("features") {
-        object.key("features");
-        features(object.out, thing, &below);
+        object.member("features", &below, |out| features(out, thing, &below));
     }
     for name in ["_revision", "_offset", "_created", "_modified", "_connection"] {
         if let Some(below) = shown.member(name) {
-            object.key(name);
-            system(object.out, thing, name, &below);
+            object.member(name, &below, |out| system(out, thing, name, &below));
         }
     }
     let may_show_metadata = with_metadata || !shown.is_everything();
     if let Some(below) = shown.member("_metadata").filter(|_| may_show_metadata) {
-        object.key("_metadata");
-        metadata(object.out, thing, &below);
+        object.member("_metadata", &below, |out| metadata(out, thing, &below));
     }
     object.end();
 }
@@ -125,8 +122,7 @@ pub(crate) fn features(out: &mut Vec<u8>, thing: &ThingRef<'_>, shown: &Shown<'_
     let mut object = Object::begin(out);
     for found in thing.features() {
         if let Some(below) = shown.member(found.name()) {
-            object.key(found.name());
-            feature(object.out, &found, &below);
+            object.member(found.name(), &below, |out| feature(out, &found, &below));
         }
     }
     object.end();
@@ -137,18 +133,15 @@ fn feature(out: &mut Vec<u8>, feature: &FeatureRef<'_>, shown: &Shown<'_>) {
     if let Some(definition) = feature.definition()
         && let Some(below) = shown.member("definition")
     {
-        object.key("definition");
-        value(object.out, definition, &below);
+        object.member("definition", &below, |out| value(out, definition, &below));
     }
     if let Some(below) = shown.member("properties") {
-        object.key("properties");
-        properties(object.out, feature, &below);
+        object.member("properties", &below, |out| properties(out, feature, &below));
     }
     if let Some(below) = shown.member("desiredProperties") {
         let mut desired = feature.desired().map(named).peekable();
         if desired.peek().is_some() {
-            object.key("desiredProperties");
-            members(object.out, desired, &below);
+            object.member("desiredProperties", &below, |out| members(out, desired, &below));
         }
     }
     object.end();
@@ -188,8 +181,7 @@ fn metadata(out: &mut Vec<u8>, thing: &ThingRef<'_>, shown: &Shown<'_>) {
     let mut object = Object::begin(out);
     for feature in thing.features() {
         if let Some(below) = shown.member(feature.name()) {
-            object.key(feature.name());
-            feature_metadata(object.out, &feature, &below);
+            object.member(feature.name(), &below, |out| feature_metadata(out, &feature, &below));
         }
     }
     object.end();
@@ -199,8 +191,7 @@ fn feature_metadata(out: &mut Vec<u8>, feature: &FeatureRef<'_>, shown: &Shown<'
     let mut object = Object::begin(out);
     for property in feature.properties() {
         if let Some(below) = shown.member(property.name()) {
-            object.key(property.name());
-            property_metadata(object.out, &property, &below);
+            object.member(property.name(), &below, |out| property_metadata(out, &property, &below));
         }
     }
     object.end();
@@ -229,8 +220,7 @@ fn property_metadata(out: &mut Vec<u8>, property: &PropertyRef<'_>, shown: &Show
     if let Some(Value::Map(own)) = property.metadata() {
         for (name, found) in own.iter().filter(|(name, _)| !METADATA.contains(&&**name)) {
             if let Some(below) = shown.member(name) {
-                object.key(name);
-                value(object.out, found, &below);
+                object.member(name, &below, |out| value(out, found, &below));
             }
         }
     }
@@ -274,8 +264,7 @@ fn members<'a>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, &'a Va
     let mut object = Object::begin(out);
     for (name, found) in members {
         if let Some(below) = shown.member(name) {
-            object.key(name);
-            value(object.out, found, &below);
+            object.member(name, &below, |out| value(out, found, &below));
         }
     }
     object.end();
@@ -357,6 +346,20 @@ impl<'o> Object<'o> {
         self.is_empty = false;
         string(self.out, name);
         self.out.push(b':');
+    }
+
+    /// Writes a member, or nothing where a selection goes on below it and finds nothing there.
+    fn member(&mut self, name: &str, below: &Shown<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        let (before, was_empty) = (self.out.len(), self.is_empty);
+        self.key(name);
+        let start = self.out.len();
+        write(self.out);
+        let found =
+            below.is_everything() || (self.out[start..].starts_with(b"{") && self.out.len() > start + 2);
+        if !found {
+            self.out.truncate(before);
+            self.is_empty = was_empty;
+        }
     }
 
     fn end(self) {

@@ -249,17 +249,24 @@ pub(crate) async fn on_engine<T: Send + 'static>(
 /// # Errors
 /// `malformed-filter`.
 pub(crate) fn filter_from_text(text: &str) -> Result<Option<Filter>, ApiError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if text.starts_with('{') {
-        let value: Value = serde_json::from_str(text).map_err(|error| {
-            ApiError::new(Code::MalformedFilter, format!("the filter is not JSON: {error}"))
-        })?;
-        return filter_of(&value);
-    }
-    Filter::parse(text).map(Some).map_err(|error| ApiError::from(&error))
+    named_from_text("filter", text)
+}
+
+/// RQL, or the simple form, in the parameter or header field of this name.
+///
+/// # Errors
+/// `malformed-filter`.
+pub(crate) fn named_from_text(name: &str, text: &str) -> Result<Option<Filter>, ApiError> {
+    let value = if text.trim_start().starts_with('{') {
+        serde_json::from_str(text)
+            .map_err(|error| ApiError::new(Code::MalformedFilter, format!("the filter is not JSON: {error}")))
+    } else {
+        Ok(Value::from(text))
+    };
+    value.and_then(|value| read_filter(&value)).map_err(|error| {
+        let reason = error.0.detail.clone();
+        error.0.in_parameter(name, reason).into()
+    })
 }
 
 /// A filter from a body: a text is RQL, an object the simple form; null and `{}` match all.
@@ -267,6 +274,13 @@ pub(crate) fn filter_from_text(text: &str) -> Result<Option<Filter>, ApiError> {
 /// # Errors
 /// `malformed-filter`.
 pub(crate) fn filter_of(value: &Value) -> Result<Option<Filter>, ApiError> {
+    read_filter(value).map_err(|error| {
+        let reason = error.0.detail.clone();
+        error.0.at("/filter", reason).into()
+    })
+}
+
+fn read_filter(value: &Value) -> Result<Option<Filter>, ApiError> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => {

@@ -8,9 +8,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use log::LevelFilter;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Pool, SqlSafeStr, Transaction};
+use sqlx::{ConnectOptions, Pool, SqlSafeStr, Transaction};
 
 use crate::error::{OpenError, StoreError};
 
@@ -44,7 +45,9 @@ impl Database {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            // At "debug" people look for what the program does, not for each statement; slow ones are warned of.
+            .log_statements(LevelFilter::Trace);
         let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
         migrate(&writer, path).await?;
         let reader = pool(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;

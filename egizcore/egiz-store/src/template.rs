@@ -129,12 +129,31 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A template breaks its rules; every fault is listed.
+/// How many faults are named where they share a line.
+const FAULTS_IN_A_LINE: usize = 3;
+
+/// The first faults, and how many more there are.
+fn listed(faults: &[Fault], shown: usize, separator: &str) -> String {
+    let mut text: Vec<String> = faults.iter().take(shown).map(Fault::to_string).collect();
+    if faults.len() > shown {
+        text.push(format!("and {} more", faults.len() - shown));
+    }
+    text.join(separator)
+}
+
+/// A template breaks its rules. In one line the first faults are named.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; "))]
+#[error("{}", listed(.faults, FAULTS_IN_A_LINE, "; "))]
 pub struct TemplateError {
     /// The faults, in the order of the document; never empty.
     pub faults: Vec<Fault>,
+}
+
+impl TemplateError {
+    /// The first `shown` faults, one a line, and how many more there are; for a person at a terminal.
+    pub fn lines(&self, shown: usize) -> String {
+        listed(&self.faults, shown, "\n")
+    }
 }
 
 impl Template {

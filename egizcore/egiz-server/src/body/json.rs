@@ -161,7 +161,7 @@ mod tests {
 
     fn code(text: &[u8]) -> Option<(String, String)> {
         let problem = check(text, 4).err()?.0;
-        let place = problem.errors.first().map(|error| error.pointer.clone());
+        let place = problem.errors.first().and_then(|error| error.pointer.clone());
         Some((problem.code.into_owned(), place.unwrap_or(problem.detail)))
     }
 

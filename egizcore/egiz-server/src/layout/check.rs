@@ -2,7 +2,6 @@
 //!
 //! Members that are not named here are left alone: viewers to come may know more.
 
-use egiz_api::{Code, Problem};
 use egiz_model::ThingId;
 use serde_json::Value;
 
@@ -13,12 +12,32 @@ const ENTRIES_MAX: usize = 10_000;
 /// No factory is longer; in metres.
 const METRES_MAX: f64 = 100_000.0;
 
+/// What is wrong with a layout.
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+#[error("{}", self.in_one_line())]
+pub struct LayoutError {
+    /// JSON pointers (RFC 6901) and what must be there; at most 20.
+    pub found: Vec<(String, String)>,
+    /// How many faults there are besides.
+    pub more: usize,
+}
+
+impl LayoutError {
+    fn in_one_line(&self) -> String {
+        let (pointer, reason) = self.found.first().cloned().unwrap_or_default();
+        match self.found.len().saturating_sub(1) + self.more {
+            0 => format!("{pointer} {reason}"),
+            others => format!("{pointer} {reason}; and {others} more"),
+        }
+    }
+}
+
 /// Checks a layout; lengths are in metres.
 ///
 /// # Errors
-/// `invalid-value` with the places at fault.
-pub fn check_layout(layout: &Value) -> Result<(), crate::ApiError> {
-    let mut faults = Faults::default();
+/// The places at fault.
+pub fn check_layout(layout: &Value) -> Result<(), LayoutError> {
+    let mut faults = LayoutError::default();
     if layout.is_object() {
         faults.floor(&layout["floor"]);
         for (name, rule) in RULES {
@@ -27,29 +46,15 @@ pub fn check_layout(layout: &Value) -> Result<(), crate::ApiError> {
     } else {
         faults.add("", "an object with floor, areas, equipment and conveyors");
     }
-    let Faults { found, more } = faults;
-    let Some((pointer, reason)) = found.first() else { return Ok(()) };
-    let others = found.len() - 1 + more;
-    let detail = match others {
-        0 => format!("{pointer}: {reason}"),
-        _ => format!("{pointer}: {reason}; and {others} more"),
-    };
-    let problem = Problem::new(Code::InvalidValue, detail);
-    Err(found.into_iter().fold(problem, |problem, (pointer, reason)| problem.at(pointer, reason)).into())
+    if faults.found.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-type Rule = fn(&mut Faults, &str, &Value);
+type Rule = fn(&mut LayoutError, &str, &Value);
 
 const RULES: [(&str, Rule); 3] =
-    [("areas", Faults::area), ("equipment", Faults::machine), ("conveyors", Faults::conveyor)];
+    [("areas", LayoutError::area), ("equipment", LayoutError::machine), ("conveyors", LayoutError::conveyor)];
 
-#[derive(Default)]
-struct Faults {
-    found: Vec<(String, String)>,
-    more: usize,
-}
-
-impl Faults {
+impl LayoutError {
     fn add(&mut self, pointer: impl Into<String>, wanted: &str) {
         if self.found.len() < FAULTS_MAX {
             self.found.push((pointer.into(), format!("must be {wanted}")));
@@ -141,7 +146,7 @@ mod tests {
     fn places(layout: Value) -> Vec<String> {
         match check_layout(&layout) {
             Ok(()) => Vec::new(),
-            Err(error) => error.0.errors.into_iter().map(|fault| fault.pointer).collect(),
+            Err(error) => error.found.into_iter().map(|(pointer, _)| pointer).collect(),
         }
     }
 
@@ -179,8 +184,8 @@ mod tests {
 
     #[test]
     fn the_list_of_faults_is_bounded() {
-        let error = check_layout(&json!({"equipment": vec![json!({}); 100]})).expect_err("faults").0;
-        assert_eq!(error.errors.len(), FAULTS_MAX);
-        assert!(error.detail.ends_with("; and 299 more"), "{}", error.detail);
+        let error = check_layout(&json!({"equipment": vec![json!({}); 100]})).expect_err("faults");
+        assert_eq!((error.found.len(), error.more), (FAULTS_MAX, 280));
+        assert!(error.to_string().ends_with("; and 299 more"), "{error}");
     }
 }

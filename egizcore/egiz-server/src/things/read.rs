@@ -4,13 +4,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Count, Problem, Thing, ThingPage};
+use egiz_twin::Filter;
 
 use crate::app::App;
 use crate::caller::Caller;
 use crate::conditional::{ReadVerdict, decide_read};
 use crate::error::ApiError;
 use crate::fields::{Fields, Shown};
-use crate::params::Params;
+use crate::params::{self, Params};
 use crate::query::{self, PageRequest};
 use crate::target::Target;
 use crate::{min_offset, page, present, respond};
@@ -74,6 +75,7 @@ pub(crate) async fn count(
         ("fields" = Option<String>, Query, description = "What to show"),
         ("metadata" = Option<bool>, Query, description = "Whether to show `_metadata`"),
         ("min-offset" = Option<u64>, Header, description = "Wait until the record at this offset is applied; also as a parameter"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing, else 412; also as a header"),
         ("If-Match" = Option<String>, Header, description = "Answer only this state, else 412"),
         ("If-None-Match" = Option<String>, Header, description = "Answer only another state, else 304"),
     ),
@@ -100,6 +102,7 @@ pub(crate) async fn thing(
         ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
         ("fields" = Option<String>, Query, description = "What to show of the part"),
         ("min-offset" = Option<u64>, Header, description = "Wait until the record at this offset is applied; also as a parameter"),
+        ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing, else 412; also as a header"),
         ("If-Match" = Option<String>, Header, description = "Answer only this state, else 412"),
         ("If-None-Match" = Option<String>, Header, description = "Answer only another state, else 304"),
     ),
@@ -120,7 +123,8 @@ pub(crate) async fn part(
 
 async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) -> Result<Response, ApiError> {
     let target = Target::of(uri.path(), &app.ports.settings.sites)?;
-    let params = Params::parse(raw, &["fields", "metadata", "min-offset"])?;
+    let params = Params::parse(raw, &["condition", "fields", "metadata", "min-offset"])?;
+    let condition = condition(headers, &params)?;
     let fields = params.get("fields").map(Fields::parse).transpose()?;
     let with_metadata = params.flag("metadata")?;
     min_offset::wait(app, headers, &params).await?;
@@ -135,6 +139,9 @@ async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) ->
     }
     let etag = thing.entity_tag(&target.pointer);
     let mut response = match decide_read(headers, &etag)? {
+        ReadVerdict::Proceed if condition.is_some_and(|condition| !condition.matches(thing)) => {
+            return Err(condition_failed(&target.thing));
+        }
         ReadVerdict::Proceed => respond::json_bytes(StatusCode::OK, body),
         ReadVerdict::NotModified => respond::empty(StatusCode::NOT_MODIFIED),
         ReadVerdict::IfMatchFailed => {
@@ -148,6 +155,21 @@ async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) ->
     respond::set_number(&mut response, respond::REVISION, revision);
     min_offset::show(&mut response, next_offset);
     Ok(response)
+}
+
+/// What must hold for the whole Thing: RQL in the header field or parameter `condition`.
+fn condition(headers: &HeaderMap, params: &Params) -> Result<Option<Filter>, ApiError> {
+    let text = match headers.get("condition") {
+        Some(value) => std::str::from_utf8(value.as_bytes())
+            .map_err(|_| params::refused("condition", "it is not UTF-8"))?,
+        None => params.get("condition").unwrap_or_default(),
+    };
+    query::named_from_text("condition", text)
+}
+
+/// The `condition-failed` problem.
+fn condition_failed(thing: &str) -> ApiError {
+    ApiError::new(Code::ConditionFailed, format!("the condition does not hold for {thing}"))
 }
 
 /// The `thing-not-found` problem.

@@ -29,6 +29,9 @@ use crate::{body, present, respond, submit};
 pub(crate) const ACCEPT_PATCH: &str =
     "application/merge-patch+json, application/json-patch+json, application/json";
 
+/// RFC 7240 §3.
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
 const KNOWN: [&str; 2] = ["condition", "if-equal"];
 
 /// Creates a Thing; the id comes with it.
@@ -425,6 +428,10 @@ fn answer(app: &App, target: &Target, asked: &Asked, applied: Applied) -> Result
         (true, true) => respond::empty(StatusCode::CREATED),
         (true, false) => respond::empty(StatusCode::NO_CONTENT),
     };
+    if let Some(wanted) = asked.representation {
+        let applied = if wanted { "return=representation" } else { "return=minimal" };
+        response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static(applied));
+    }
     if created && let Ok(location) = HeaderValue::from_str(&location(target)) {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -190,6 +190,24 @@ async fn failed_conditions_have_codes_of_their_own_and_name_the_revision() {
 }
 
 #[tokio::test]
+async fn a_read_can_be_conditional_on_the_state_too() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    let get = async |condition: &str| {
+        let part = server.get(&format!("{THING}/features/thermal"));
+        Answer::of(part.header("condition", condition)).await
+    };
+    assert_eq!(get("eq(attributes/type,\"oven\")").await.status, 200);
+    get("eq(attributes/type,\"mixer\")").await.problem("condition-failed");
+    let problem = get("eq(attributes/type").await.problem("malformed-filter");
+    assert_eq!(problem["errors"][0]["parameter"], "condition");
+    let path = format!("{THING}?condition=eq(attributes/type,%22mixer%22)");
+    Answer::of(server.get(&path)).await.problem("condition-failed");
+    let same = server.get(&path).header("if-none-match", "*");
+    assert_eq!(Answer::of(same).await.status, 304, "the tags come first");
+}
+
+#[tokio::test]
 async fn a_tag_does_not_hold_for_a_thing_that_was_made_again() {
     let server = Server::start().await;
     let tag = server.put_oven("factory:oven-001").await.header("etag").expect("a tag").to_owned();

@@ -85,8 +85,10 @@ async fn a_token_is_made_shown_once_switched_off_and_deleted() {
     for (body, place) in [
         (json!({"name": "api", "role": "viewer"}), "/name"),
         (json!({"name": "a b", "role": "viewer"}), "/name"),
-        (json!({"name": "x", "role": "king"}), ""),
-        (json!({"name": "x"}), ""),
+        (json!({"name": "x", "role": "king"}), "/role"),
+        (json!({"name": "x"}), "/role"),
+        (json!({"name": "x", "role": "viewer", "rôle": 1}), "/rôle"),
+        (json!([]), ""),
     ] {
         let problem = server.send("POST", "/api/v1/tokens", &body).await.problem("invalid-value");
         assert_eq!(problem["errors"][0]["pointer"], place, "{problem}");
