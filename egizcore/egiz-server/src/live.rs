@@ -1,7 +1,7 @@
 //! Live subscriptions: over WebSocket and server-sent events, as events or as columns.
 //!
 //! ```text
-//!  apply thread ─ publish(batch) ─► Hub: ring, interest index ─► mailboxes (bounded) ─► feed: a piece at a time ─► socket, stream
+//!  apply thread ─ publish(batch) ─► hub: interest index, ring ─► mailboxes (bounded) ─► feed: a piece at a time ─► socket, stream
 //!                                                                                  └─► board: shared column table ─► socket
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! state of each Thing and feature instead of a backlog, and is told how many changes that stands for. Nobody is told
 //! nothing: what was left out is in `conflated`, and a client that comes back says from which offset it wants to go on.
 //!
-//! The apply thread routes and files; it never waits for a client.
+//! The apply thread hands over what it applied and never waits for a client.
 
 mod board;
 mod columns;
@@ -20,8 +20,11 @@ mod mailbox;
 mod metrics;
 mod request;
 mod ring;
+mod routing;
+mod settings;
 pub(crate) mod socket;
 pub(crate) mod stream;
+mod subscriber;
 mod table;
 mod ticket;
 pub(crate) mod tickets;

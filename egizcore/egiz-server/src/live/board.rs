@@ -18,8 +18,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::columns::{Part, Window, encode};
-use super::hub::{Hub, Wish};
+use super::hub::Hub;
 use super::mailbox::{Mode, Owed, Taken};
+use super::subscriber::Wish;
 use super::table::{Delta, Table};
 use super::ticket::Ticket;
 use super::walk::Walk;

@@ -20,8 +20,9 @@ use super::event::{
     Frame, mark, put_desired, put_head, put_moment, put_number, put_offset, put_properties, put_text,
     put_thing, put_thing_id, put_thing_member,
 };
-use super::hub::{Hub, Wish};
+use super::hub::Hub;
 use super::mailbox::{Mode, Owed, Taken};
+use super::subscriber::Wish;
 use super::ticket::{CatchUp, Ticket};
 use super::walk::Walk;
 use crate::fields::Fields;

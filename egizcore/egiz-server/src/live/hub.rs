@@ -1,88 +1,49 @@
 //! Where changes meet subscriptions.
 //!
-//! Everything happens under one lock, taken by the apply thread for a batch and by a client for a moment: so a subscription
-//! begins between two batches, and the offset in its answer is exactly where its stream becomes complete. The snapshot is
-//! read afterwards, piece by piece, and may be newer than that offset; an event that a piece already contains comes again,
-//! with a revision that the Thing has reached, which does no harm. Nothing long is done under the lock: snapshots, filters of
-//! slow clients and encoding take the engine's lock alone, and only for one piece at a time.
+//! ```text
+//!  apply thread ─ publish ─► route, file ─► worker: wake clients
+//!                     └ a client subscribes just now ─► handed over (bounded) ─► worker: route, file, wake
+//! ```
 //!
-//! Locks are taken in this order: hub, then engine or one mailbox. Nobody who holds the engine's lock asks for the hub's.
+//! Routing happens under one lock, taken by the apply thread for a batch and by a client for subscribing: so a subscription
+//! begins between two batches, and the offset in its answer is exactly where its stream becomes complete. Before it begins,
+//! what was handed over is routed. The snapshot is read afterwards, piece by piece, and may be newer than that offset; an
+//! event that a piece already contains comes again, with a revision that the Thing has reached, which does no harm. Nothing
+//! long is done under the lock but to find the Things of a new filter: snapshots, filters of slow clients and encoding take the
+//! engine's lock alone, and only for one piece at a time.
+//!
+//! Batches are routed where they are applied, because a filter is decided on the engine's state: the later, the more of what
+//! happened in between is not seen. But the apply thread does not wait for a client that subscribes; it hands the batch over to
+//! the worker, a task of the runtime. Beyond [`HubSettings::handed_over_max`] it does wait, which is counted. Clients are woken
+//! by the worker: from inside the runtime that costs no system call for each.
+//!
+//! Locks are taken in this order: routing, then handed-over batches, engine or one mailbox. Nobody who holds one of those
+//! asks for the routing.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
 use egiz_model::{Offset, ThingId};
-use egiz_twin::interest::{GroupId, Interest, Sight, Target};
-use egiz_twin::{Change, ChangeKind, Engine};
+use egiz_twin::Engine;
+use egiz_twin::interest::GroupId;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::board::Boards;
-use super::event::{Event, Fact, feature_of};
-use super::mailbox::{Mailbox, Mode, Taken};
+use super::mailbox::Mailbox;
 use super::metrics::LiveMetrics;
-use super::ring::Ring;
+use super::routing::Routing;
+pub use super::settings::HubSettings;
+use super::subscriber::{Subscriber, Wish};
 use super::ticket::{Scope, Ticket};
 use super::tickets::Tickets;
 use crate::ports::AppliedBatch;
 
-/// Bounds of live subscriptions.
-#[derive(Debug, Clone)]
-pub struct HubSettings {
-    /// Clients at once; more are answered 503.
-    pub clients_max: usize,
-    /// Events that wait for one subscription; then it gets the newest state instead.
-    pub mailbox_events: usize,
-    /// Things and features whose newest state may be owed to one subscription; then everything is sent anew.
-    pub owed_keys_max: usize,
-    /// Subscriptions of one client; more are refused.
-    pub subscriptions_per_client_max: usize,
-    /// Events kept for clients that come back; the oldest go.
-    pub ring_events: usize,
-    /// Bytes kept for clients that come back, estimated; the oldest go.
-    pub ring_bytes: usize,
-    /// Filters followed on after their last client left, so that it can go on where it was; the oldest go.
-    pub lingering_filters_max: usize,
-    /// How often a client is pinged; two missed pings close it.
-    pub ping_interval: Duration,
-    /// How often a quiet subscription is told the offset.
-    pub bookmark_interval: Duration,
-    /// The largest frame from a client, in bytes.
-    pub frame_bytes_max: usize,
-    /// Commands of one client in a second; more are refused, ten times as many close it.
-    pub commands_per_second_max: u32,
-    /// Writes of one client that wait for their answer; then nothing more is read from it.
-    pub writes_in_flight_max: usize,
-    /// Slots of one column table; further properties are left out and counted.
-    pub slots_max: usize,
-    /// How long a client may leave its socket full; then it is closed.
-    pub write_patience: Duration,
-}
-
-impl Default for HubSettings {
-    fn default() -> Self {
-        Self {
-            clients_max: 5000,
-            mailbox_events: 1024,
-            owed_keys_max: 65_536,
-            subscriptions_per_client_max: 100,
-            ring_events: 100_000,
-            ring_bytes: 16 << 20,
-            lingering_filters_max: 64,
-            ping_interval: Duration::from_secs(30),
-            bookmark_interval: Duration::from_secs(15),
-            frame_bytes_max: 64 << 10,
-            commands_per_second_max: 100,
-            writes_in_flight_max: 64,
-            slots_max: 500_000,
-            write_patience: Duration::from_secs(60),
-        }
-    }
-}
+/// Changes that the worker routes before it lets others run.
+const CHANGES_AT_ONCE: usize = 1024;
 
 /// Takes what was applied and files it for the subscriptions; cloning shares it.
 #[derive(Clone)]
@@ -98,84 +59,16 @@ struct Shared {
     engine: Arc<RwLock<Engine>>,
     settings: HubSettings,
     metrics: LiveMetrics,
-    state: Mutex<State>,
+    routing: Mutex<Routing>,
+    handed_over: Mutex<VecDeque<AppliedBatch>>,
+    /// Whom the worker is to wake. Bounded: who has been woken is not put here again before it has taken what waits.
+    woken: Mutex<Vec<Arc<Notify>>>,
+    /// Wakes the worker; there is none without a runtime.
+    worker: Option<Arc<Notify>>,
     boards: Boards,
     tickets: Tickets,
     clients: AtomicU64,
     stopping: CancellationToken,
-}
-
-pub(super) struct State {
-    interest: Interest,
-    groups: HashMap<GroupId, Group>,
-    /// Filters without subscribers, oldest first, with the offset at which they were left.
-    lingering: VecDeque<(GroupId, Offset)>,
-    pub(super) ring: Ring,
-    pub(super) next_offset: Offset,
-}
-
-/// The subscribers of equal targets.
-struct Group {
-    /// Subscriptions, those that catch up included.
-    tickets: usize,
-    /// Those that take part.
-    subscribers: Vec<Arc<Subscriber>>,
-    is_filter: bool,
-    /// Which Things it holds has been followed from this offset on.
-    born: Offset,
-}
-
-/// One subscription as the hub sees it.
-pub(crate) struct Subscriber {
-    pub(super) mailbox: Mutex<Mailbox>,
-    /// Features that it wants; `None` is all.
-    features: Option<Vec<String>>,
-    pub(super) ready: Arc<Notify>,
-}
-
-impl Subscriber {
-    pub(crate) fn take(&self) -> Option<Taken> {
-        self.mailbox.lock().take()
-    }
-
-    pub(crate) fn overflowed(&self) -> bool {
-        self.mailbox.lock().overflowed()
-    }
-
-    /// Whether it shows a change. A Thing that comes into view or leaves it is always shown: which feature made it do so
-    /// need not be one that is shown.
-    pub(crate) fn wants(&self, kind: &ChangeKind, sight: Sight) -> bool {
-        match (&self.features, feature_of(kind)) {
-            (Some(features), Some(feature)) if sight == Sight::Seen => {
-                features.iter().any(|wanted| wanted == feature)
-            }
-            _ => true,
-        }
-    }
-
-    fn push(&self, event: &Arc<Event>, sight: Sight, metrics: &LiveMetrics) {
-        let (was_empty, merged) = {
-            let mut mailbox = self.mailbox.lock();
-            let was_empty = mailbox.is_empty();
-            let kept = mailbox.push(event, sight);
-            (was_empty, !kept && mailbox.mode() == Mode::Conflate)
-        };
-        if merged {
-            metrics.conflated.inc();
-        }
-        if was_empty {
-            self.ready.notify_one();
-        }
-    }
-}
-
-/// What a client subscribes with.
-pub(crate) struct Wish {
-    pub(crate) target: Target,
-    pub(crate) features: Option<Vec<String>>,
-    pub(crate) mode: Mode,
-    pub(crate) from: Option<Offset>,
-    pub(crate) ready: Arc<Notify>,
 }
 
 impl Hub {
@@ -183,45 +76,55 @@ impl Hub {
     #[must_use]
     pub fn new(engine: Arc<RwLock<Engine>>, settings: HubSettings, registry: &mut Registry) -> Self {
         let next_offset = engine.read().next_offset();
-        let state = State {
-            interest: Interest::default(),
-            groups: HashMap::new(),
-            lingering: VecDeque::new(),
-            ring: Ring::new(settings.ring_events, settings.ring_bytes, next_offset),
-            next_offset,
-        };
-        Self(Arc::new(Shared {
+        let routing = Routing::new(&settings, next_offset);
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        let worker = runtime.is_some().then(Arc::<Notify>::default);
+        let shared = Arc::new(Shared {
             engine,
             settings,
             metrics: LiveMetrics::register(registry),
-            state: Mutex::new(state),
+            routing: Mutex::new(routing),
+            handed_over: Mutex::default(),
+            woken: Mutex::default(),
+            worker: worker.clone(),
             boards: Boards::default(),
             tickets: Tickets::default(),
             clients: AtomicU64::new(0),
             stopping: CancellationToken::new(),
-        }))
+        });
+        if let (Some(runtime), Some(worker)) = (runtime, worker) {
+            runtime.spawn(work(Arc::downgrade(&shared), worker));
+        }
+        Self(shared)
     }
 
-    /// Files what was applied, whole records at a time. Called in order by one thread; never waits for a client.
+    /// Takes what was applied, whole records at a time. Called in order by one thread; never waits for a client.
     pub fn publish(&self, batch: AppliedBatch) {
         let shared = &*self.0;
-        let mut state = shared.state.lock();
-        let state = &mut *state;
-        state.next_offset = batch.next_offset;
-        let mut changes = batch.changes.into_iter().filter(concerns_things).peekable();
-        if changes.peek().is_none() {
-            return;
-        }
-        let (durable, applied) = (batch.durable, batch.applied);
-        {
-            let engine = shared.engine.read();
-            while let Some(change) = changes.next() {
-                let more = changes.peek().is_some_and(|next| next.offset == change.offset);
-                state.file(&engine, Arc::new(Fact { change, durable, applied, more }), &shared.metrics);
+        let waiting = {
+            let mut handed_over = shared.handed_over.lock();
+            handed_over.push_back(batch);
+            handed_over.len()
+        };
+        let mut routing = match (shared.routing.try_lock(), &shared.worker) {
+            (Some(routing), _) => routing,
+            (None, Some(worker)) if waiting <= shared.settings.handed_over_max => {
+                return worker.notify_one();
             }
+            (None, _) => {
+                shared.metrics.waits.inc();
+                shared.routing.lock()
+            }
+        };
+        let (_, woken) = shared.route(&mut routing, usize::MAX);
+        drop(routing);
+        match &shared.worker {
+            Some(worker) if !woken.is_empty() => {
+                shared.woken.lock().extend(woken);
+                worker.notify_one();
+            }
+            _ => wake(woken),
         }
-        state.forget_lingering(usize::MAX);
-        shared.metrics.ring_bytes.set(state.ring.bytes() as u64);
     }
 
     /// Tells every client to go and come back in a moment.
@@ -253,8 +156,8 @@ impl Hub {
         &self.0.tickets
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock()
+    pub(super) fn routing(&self) -> MutexGuard<'_, Routing> {
+        self.0.routing.lock()
     }
 
     /// A place for a client, if there is one; given back when dropped.
@@ -271,7 +174,7 @@ impl Hub {
 
     /// Whether something that happened to this Thing since an offset can still be told.
     pub(crate) fn remembers(&self, thing: &ThingId, from: Offset) -> bool {
-        let state = self.state();
+        let state = self.routing();
         let place = state.ring.place_of(from);
         let mut since = place.and_then(|place| state.ring.since(place)).into_iter().flatten();
         since.any(|(fact, _)| fact.change.thing == *thing)
@@ -286,14 +189,19 @@ impl Hub {
             ready: wish.ready,
         });
         let scope = Scope::of(&wish.target);
-        let mut state = self.state();
-        let group = state.join(&self.0.engine.read(), wish.target);
-        let place = wish.from.and_then(|from| state.place_to_resume(group, from, wish.mode));
+        let mut state = self.routing();
+        let (_, woken) = self.0.route(&mut state, usize::MAX);
+        let (group, applied) = {
+            let engine = self.0.engine.read();
+            (state.join(&engine, wish.target), engine.next_offset())
+        };
+        let place = wish.from.and_then(|from| state.place_to_resume(group, from, wish.mode, applied));
         if place.is_none() {
             state.admit(group, &subscriber);
         }
         let offset = state.next_offset;
         drop(state);
+        wake(woken);
         self.0.metrics.subscriptions.inc();
         if place.is_some() {
             self.0.metrics.resumes.inc();
@@ -303,120 +211,51 @@ impl Hub {
 
     /// Ends a subscription.
     pub(super) fn leave(&self, group: GroupId, subscriber: &Arc<Subscriber>) {
-        self.state().leave(group, subscriber, self.0.settings.lingering_filters_max);
+        self.routing().leave(group, subscriber, self.0.settings.lingering_filters_max);
         self.0.metrics.subscriptions.dec();
     }
 }
 
-impl State {
-    fn file(&mut self, engine: &Engine, fact: Arc<Fact>, metrics: &LiveMetrics) {
-        let Self { interest, groups, ring, .. } = self;
-        let event = Arc::new(Event::new(Arc::clone(&fact)));
-        let mut seen_by = Vec::new();
-        interest.route(engine, &fact.change, |id, sight| {
-            let Some(group) = groups.get(&id) else { return };
-            if group.is_filter {
-                seen_by.push((id, sight));
+impl Shared {
+    /// Routes about so many of the changes that were handed over; whether some are left, and whom to wake.
+    fn route(&self, routing: &mut Routing, changes: usize) -> (bool, Vec<Arc<Notify>>) {
+        let mut routed = 0;
+        let is_left = loop {
+            // Taken out under the routing's lock, so that batches keep their order whoever routes them.
+            let Some(batch) = self.handed_over.lock().pop_front() else { break false };
+            routed += routing.file_batch(&self.engine, batch, &self.metrics);
+            if routed >= changes {
+                break true;
             }
-            for subscriber in &group.subscribers {
-                if subscriber.wants(&fact.change.kind, sight) {
-                    subscriber.push(&event, sight, metrics);
-                }
+        };
+        (is_left, routing.woken())
+    }
+}
+
+/// Routes what is handed over and wakes clients, until the hub is gone.
+async fn work(shared: Weak<Shared>, worker: Arc<Notify>) {
+    loop {
+        worker.notified().await;
+        let Some(shared) = shared.upgrade() else { return };
+        wake(std::mem::take(&mut *shared.woken.lock()));
+        while !shared.handed_over.lock().is_empty() {
+            let (is_left, woken) = shared.route(&mut shared.routing.lock(), CHANGES_AT_ONCE);
+            wake(woken);
+            if is_left {
+                tokio::task::yield_now().await;
             }
-        });
-        ring.push(fact, seen_by.into());
-    }
-
-    /// Adds a subscriber to the group of a target, and the group where there is none.
-    fn join(&mut self, engine: &Engine, target: Target) -> GroupId {
-        let is_filter = matches!(target, Target::Filter(_));
-        let id = self.interest.add(engine, target);
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.tickets += 1;
-            let before = self.lingering.len();
-            self.lingering.retain(|(other, _)| *other != id);
-            if self.lingering.len() < before {
-                // What kept it alive until now.
-                self.interest.remove(id);
-            }
-        } else {
-            // The engine may be ahead of what has been routed; the changes between are in the group's Things already.
-            let born = engine.next_offset();
-            self.groups.insert(id, Group { tickets: 1, subscribers: Vec::new(), is_filter, born });
-        }
-        id
-    }
-
-    /// Where in the ring a subscription goes on, if everything since then is there.
-    fn place_to_resume(&self, group: GroupId, from: Offset, mode: Mode) -> Option<u64> {
-        let group = self.groups.get(&group)?;
-        let was_followed = !group.is_filter || from >= group.born;
-        if mode == Mode::Newest || from > self.next_offset || !was_followed {
-            return None;
-        }
-        self.ring.place_of(from)
-    }
-
-    /// From now on the subscriber gets what its group sees.
-    pub(super) fn admit(&mut self, group: GroupId, subscriber: &Arc<Subscriber>) {
-        if let Some(group) = self.groups.get_mut(&group) {
-            group.subscribers.push(Arc::clone(subscriber));
-        }
-    }
-
-    fn leave(&mut self, id: GroupId, subscriber: &Arc<Subscriber>, lingering_max: usize) {
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        group.subscribers.retain(|other| !Arc::ptr_eq(other, subscriber));
-        group.tickets -= 1;
-        if group.tickets > 0 {
-            return self.interest.remove(id);
-        }
-        if group.is_filter && !self.ring.keeps_nothing() {
-            self.lingering.push_back((id, self.next_offset));
-            self.forget_lingering(lingering_max);
-        } else {
-            self.groups.remove(&id);
-            self.interest.remove(id);
-        }
-    }
-
-    /// Stops following filters that nobody can resume any more, and the oldest beyond a number.
-    fn forget_lingering(&mut self, keep_max: usize) {
-        while let Some((id, left_at)) = self.lingering.front().copied()
-            && (self.lingering.len() > keep_max || left_at < self.ring.from())
-        {
-            self.lingering.pop_front();
-            self.groups.remove(&id);
-            self.interest.remove(id);
-        }
-    }
-
-    /// Whether a group saw a change back then, and how.
-    pub(super) fn sight(
-        &self,
-        group: GroupId,
-        scope: &Scope,
-        change: &Change,
-        seen_by: &[(GroupId, Sight)],
-    ) -> Option<Sight> {
-        match scope {
-            Scope::All => Some(Sight::Seen),
-            Scope::Things(things) => things.contains(&change.thing).then_some(Sight::Seen),
-            Scope::Filter(_) => seen_by.iter().find(|(id, _)| *id == group).map(|(_, sight)| *sight),
         }
     }
 }
 
-fn concerns_things(change: &Change) -> bool {
-    !matches!(change.kind, ChangeKind::Discovered | ChangeKind::Template { .. })
+fn wake(woken: Vec<Arc<Notify>>) {
+    woken.into_iter().for_each(|ready| ready.notify_one());
 }
 
-impl Scope {
-    fn of(target: &Target) -> Self {
-        match target {
-            Target::All => Self::All,
-            Target::Things(things) => Self::Things(things.iter().cloned().collect::<HashSet<_>>()),
-            Target::Filter(filter) => Self::Filter(filter.clone()),
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.notify_one();
         }
     }
 }
@@ -428,5 +267,63 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.0.0.clients.fetch_sub(1, Ordering::AcqRel);
         self.0.0.metrics.clients.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egiz_model::Timestamp;
+    use egiz_twin::Limits;
+
+    fn hub(handed_over_max: usize) -> Hub {
+        let engine = Arc::new(RwLock::new(Engine::new(Limits::default())));
+        let settings = HubSettings { handed_over_max, ..HubSettings::default() };
+        Hub::new(engine, settings, &mut Registry::default())
+    }
+
+    fn batch(next_offset: Offset) -> AppliedBatch {
+        let now = Timestamp::default();
+        AppliedBatch { next_offset, durable: now, applied: now, changes: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn while_a_client_subscribes_batches_are_handed_over_and_keep_their_order() {
+        let hub = hub(10);
+        {
+            let subscribing = hub.routing();
+            (1..=10).for_each(|offset| hub.publish(batch(offset)));
+            assert_eq!((subscribing.next_offset, hub.0.handed_over.lock().len()), (0, 10));
+        }
+        while hub.routing().next_offset < 10 {
+            tokio::task::yield_now().await;
+        }
+        hub.publish(batch(11));
+        assert_eq!(hub.routing().next_offset, 11);
+        assert_eq!(hub.metrics().waits.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn at_the_bound_the_publisher_waits_and_is_counted() {
+        let hub = hub(1);
+        let subscribing = hub.routing();
+        hub.publish(batch(1));
+        let publisher = std::thread::spawn({
+            let hub = hub.clone();
+            move || hub.publish(batch(2))
+        });
+        while hub.metrics().waits.get() == 0 {
+            std::thread::yield_now();
+        }
+        drop(subscribing);
+        publisher.join().expect("it ends");
+        assert_eq!(hub.routing().next_offset, 2);
+    }
+
+    #[test]
+    fn without_a_runtime_everything_is_routed_at_once() {
+        let hub = hub(10);
+        hub.publish(batch(1));
+        assert_eq!(hub.routing().next_offset, 1);
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct LiveMetrics {
     pub(crate) subscriptions: Gauge<u64, AtomicU64>,
     /// `egiz_server_live_ring_bytes`: what is kept for clients that come back, estimated.
     pub(crate) ring_bytes: Gauge<u64, AtomicU64>,
+    /// `egiz_server_live_publish_waits_total`: batches for which the apply thread waited for clients that were subscribing.
+    pub(crate) waits: Counter,
     /// `egiz_server_live_frames_total`: frames sent.
     pub(crate) frames: Counter,
     /// `egiz_server_live_conflated_changes_total`: changes that a subscription to events got only as newest state.
@@ -50,6 +52,11 @@ impl LiveMetrics {
             "egiz_server_live_ring_bytes",
             "Bytes kept for clients that come back, estimated",
             m.ring_bytes.clone(),
+        );
+        registry.register(
+            "egiz_server_live_publish_waits",
+            "Batches for which the apply thread waited for clients that were subscribing",
+            m.waits.clone(),
         );
         registry.register("egiz_server_live_frames", "Frames sent", m.frames.clone());
         registry.register(

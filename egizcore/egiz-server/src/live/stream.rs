@@ -23,8 +23,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::event::Frame;
 use super::feed::{Beginning, Feed, Step};
-use super::hub::{Hub, Seat, Wish};
+use super::hub::{Hub, Seat};
 use super::mailbox::Mode;
+use super::subscriber::Wish;
 use super::{fields_of, pause_before_return, request};
 use crate::error::ApiError;
 use crate::params::{self, Params};

@@ -10,11 +10,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use egiz_model::{Offset, ThingId};
-use egiz_twin::interest::{GroupId, Sight};
+use egiz_twin::interest::{GroupId, Sight, Target};
 use egiz_twin::{Filter, ThingRef};
 
 use super::event::Event;
-use super::hub::{Hub, Subscriber};
+use super::hub::Hub;
+use super::subscriber::Subscriber;
 
 /// Events that a client that catches up gets at once.
 const CATCH_UP_EVENTS: usize = 256;
@@ -30,6 +31,14 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    pub(super) fn of(target: &Target) -> Self {
+        match target {
+            Target::All => Self::All,
+            Target::Things(things) => Self::Things(things.iter().cloned().collect::<HashSet<_>>()),
+            Target::Filter(filter) => Self::Filter(filter.clone()),
+        }
+    }
+
     /// Whether a Thing is covered as it is now.
     pub(crate) fn covers(&self, thing: ThingRef<'_>) -> bool {
         match self {
@@ -92,7 +101,7 @@ impl Ticket {
     pub(crate) fn catch_up(&mut self) -> CatchUp {
         let mut events = Vec::new();
         let Some(place) = self.place else { return CatchUp::Events(events) };
-        let mut state = self.hub.state();
+        let mut state = self.hub.routing();
         let mut looked_at = 0;
         let mut reached_the_present = true;
         let Some(entries) = state.ring.since(place) else {
@@ -124,7 +133,7 @@ impl Ticket {
 
     /// Forgets what waits; from the offset in the answer on, the stream is complete again.
     pub(crate) fn restart(&mut self) -> Offset {
-        let state = self.hub.state();
+        let state = self.hub.routing();
         // What waits was routed before that offset, so what is read from now on contains it.
         drop(self.subscriber.take());
         self.offset = state.next_offset;
@@ -133,7 +142,7 @@ impl Ticket {
 
     /// The offset up to which everything has been taken, if nothing waits.
     pub(crate) fn bookmark(&self) -> Option<Offset> {
-        let state = self.hub.state();
+        let state = self.hub.routing();
         let nothing_waits = self.place.is_none() && self.subscriber.mailbox.lock().is_empty();
         nothing_waits.then_some(state.next_offset)
     }

@@ -1,6 +1,7 @@
 //! Columns, decoded as a browser does, equal the engine's state.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -69,7 +70,7 @@ impl Table {
     }
 
     async fn until(&mut self, client: &mut Client, expected: &Value) {
-        for _ in 0..100 {
+        for _ in 0..10_000 {
             match client.next_message().await {
                 Message::Text(text) => self.text(&described(serde_json::from_str(&text).expect("JSON"))),
                 Message::Binary(bytes) => self.binary(&bytes),
@@ -183,4 +184,55 @@ async fn a_large_table_comes_in_pieces_and_numbers_are_never_given_twice() {
         table.text(&frame);
     }
     assert_eq!(table.things[&(newest + 1)], "s:new");
+}
+
+/// The values of every Thing as columns show them.
+fn truth(server: &Server) -> Value {
+    let engine = server.engine.read();
+    let mut truth = BTreeMap::new();
+    for thing in engine.things() {
+        for feature in thing.features() {
+            for property in feature.properties() {
+                let name = format!("{} {} number", thing.id(), property.name());
+                truth.insert(name, property.value().to_json());
+            }
+        }
+    }
+    json!(truth)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn viewers_that_share_a_table_come_late_and_fall_behind_all_end_with_the_truth() {
+    let server = Server::start().await;
+    let mut seed = 11_u64;
+    let mut chance = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut viewers = Vec::new();
+    for round in 0..40 {
+        for _ in 0..200 {
+            let thing = format!("s:{}", chance(30));
+            let level = chance(1000);
+            match chance(20) {
+                0 => server.delete(&thing, ""),
+                _ => server.silo(&thing, i64::try_from(level).expect("small")),
+            }
+        }
+        if round % 8 == 0 {
+            let mut client = server.client().await;
+            let format = if round % 16 == 0 { "columns" } else { "columns-binary" };
+            client.subscribe(json!({"format": format, "tickMs": 50 + 10 * round})).await;
+            viewers.push((client, Table::default()));
+        }
+        tokio::time::sleep(Duration::from_millis(chance(20))).await;
+    }
+    for (client, table) in &mut viewers {
+        let expected: Value = serde_json::from_str(&truth(&server).to_string()).expect("JSON");
+        let expected = expected.as_object().expect("an object").iter();
+        let as_float = |value: &Value| value.as_f64().map_or(Value::Null, |number| json!(number));
+        let expected: serde_json::Map<String, Value> =
+            expected.map(|(name, value)| (name.clone(), as_float(value))).collect();
+        table.until(client, &Value::Object(expected)).await;
+    }
 }

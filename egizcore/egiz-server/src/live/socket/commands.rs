@@ -15,8 +15,8 @@ use crate::error::{ApiError, of_refusal};
 use crate::live::board::Told;
 use crate::live::feed::{Beginning, Feed};
 use crate::live::fields_of;
-use crate::live::hub::Wish;
 use crate::live::request::{self, Command, Format, Subscribe, Write};
+use crate::live::subscriber::Wish;
 use crate::ports::{Applied, SubmitError};
 
 /// The longest correlation id that is taken over.
