@@ -99,6 +99,8 @@ codes! {
     PatchTestFailed = "patch-test-failed", 409, "A test of the JSON patch does not hold";
     /// A configured number of Things or names is reached; `limit` has it.
     LimitReached = "limit-reached", 409, "A configured limit is reached";
+    /// The first request with this `Idempotency-Key` is still under way.
+    IdempotencyKeyInFlight = "idempotency-key-in-flight", 409, "The first request with this key is still under way";
     /// `If-Match` does not hold; `revision` is the current one.
     IfMatchFailed = "if-match-failed", 412, "If-Match does not hold";
     /// `If-None-Match` does not hold; `revision` is the current one.
@@ -117,6 +119,8 @@ codes! {
     UnsupportedMediaType = "unsupported-media-type", 415, "The media type is not supported";
     /// The `Host` is not one that this server answers to.
     HostNotAllowed = "host-not-allowed", 421, "The server does not answer to this host name";
+    /// This `Idempotency-Key` was sent before with another path or body.
+    IdempotencyKeyReused = "idempotency-key-reused", 422, "The key belongs to another request";
     /// The client sent more than its rate; `Retry-After` says when to go on.
     RateLimited = "rate-limited", 429, "Too many requests";
     /// The header fields are larger than `limit` bytes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::guard::{auth::Tokens, rate::Limiter};
+use crate::idempotency::Answers;
 use crate::ports::Ports;
 
 /// The handlers' state; cloning shares it.
@@ -20,6 +21,7 @@ pub(crate) struct Inner {
     /// Imports and bulk changes under way; at the bound a request is answered 503.
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) limiter: Option<Limiter>,
+    pub(crate) answers: Answers,
 }
 
 impl App {
@@ -29,6 +31,7 @@ impl App {
             tokens: Tokens::new(settings, ports.store.clone()),
             requests: Arc::new(Semaphore::new(settings.concurrent_requests_max)),
             streams: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
+            answers: Answers::new(settings.idempotency, ports.metrics.clone()),
             limiter: settings.rate_limit.map(Limiter::new),
             ports,
         }))

@@ -11,6 +11,29 @@ use tokio_util::sync::CancellationToken;
 use crate::error::ApiError;
 use crate::settings::Role;
 
+/// The end of a token, told to what it has opened; never for those whose right to come in cannot be taken back.
+#[derive(Clone, Debug, Default)]
+pub struct Revocation(pub(crate) Option<CancellationToken>);
+
+impl Revocation {
+    /// Whether the token was disabled or deleted.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Waits for it.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    pub async fn cancelled(&self) {
+        match &self.0 {
+            Some(revoked) => revoked.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Who asks, what they may do, and the correlation id of the request.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -20,8 +43,8 @@ pub struct Caller {
     pub role: Role,
     /// The correlation id: the client's, or a new one.
     pub correlation: Arc<str>,
-    /// Cancelled when the token that let them in is disabled or deleted; what outlives a request ends then.
-    pub revoked: CancellationToken,
+    /// Comes when the token that let them in is disabled or deleted; what outlives a request ends then.
+    pub revoked: Revocation,
 }
 
 impl Caller {

@@ -50,6 +50,7 @@ pub(crate) async fn list(
 
 /// Enters a device, without a password.
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A request sent again with the same key is answered as before, not carried out again")),
     responses(
         (status = 201, description = "Entered", body = Device),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),

@@ -67,7 +67,10 @@ pub(crate) async fn list(
 
 /// Makes a Thing of a discovered device, with the last values heard of it.
 #[utoipa::path(post, path = "/api/v1/devices/discovered/{thingId}/accept", tag = "devices", request_body = AcceptRequest,
-    params(("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured")),
+    params(
+        ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A request sent again with the same key is answered as before, not carried out again"),
+    ),
     responses(
         (status = 201, description = "The Thing", body = Thing),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),

@@ -7,6 +7,7 @@
 pub(crate) mod auth;
 pub(crate) mod correlation;
 pub(crate) mod headers;
+mod once;
 pub(crate) mod origin;
 pub(crate) mod rate;
 
@@ -22,11 +23,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use egiz_api::{Code, Problem};
 use futures::{FutureExt, StreamExt};
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, Revocation};
 use crate::error::ApiError;
 use auth::Identity;
 
@@ -144,7 +144,7 @@ fn admit(
 /// Runs the handler within the bounds of concurrency and time.
 async fn handle(app: &App, request: Request, next: Next) -> Response {
     let settings = &app.ports.settings;
-    let permit = app.requests.try_acquire();
+    let permit = app.requests.clone().try_acquire_owned();
     let is_health = matches!(request.uri().path(), "/health" | "/api/v1/health")
         || auth::need(request.method(), request.uri().path()) == auth::Need::Nothing;
     if permit.is_err() && !is_health {
@@ -157,14 +157,17 @@ async fn handle(app: &App, request: Request, next: Next) -> Response {
         .into_response();
     }
     let time = Duration::from_millis(settings.request_timeout_ms);
-    let running = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(time, running).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => {
-            tracing::error!("a handler panicked");
-            ApiError::new(Code::Internal, "the server failed; its log has more under this traceId")
-                .into_response()
+    let running = async {
+        match (once::key_of(&request), permit) {
+            (Err(error), _) => error.into_response(),
+            (Ok(Some(key)), Ok(permit)) => once::once(app, key, request, next, permit).await.into_response(),
+            (Ok(_), _permit) => {
+                AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| panicked())
+            }
         }
+    };
+    match tokio::time::timeout(time, running).await {
+        Ok(response) => response,
         Err(_) => ApiError::from(
             Problem::new(
                 Code::Timeout,
@@ -180,8 +183,15 @@ async fn handle(app: &App, request: Request, next: Next) -> Response {
     }
 }
 
+/// The answer where a handler panicked.
+fn panicked() -> Response {
+    tracing::error!("a handler panicked");
+    ApiError::new(Code::Internal, "the server failed; its log has more under this traceId").into_response()
+}
+
 /// Ends a stream of events when the token that opened it is not good any more.
-fn until_revoked(response: Response, revoked: CancellationToken) -> Response {
+fn until_revoked(response: Response, revoked: Revocation) -> Response {
+    let Some(revoked) = revoked.0 else { return response };
     let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     if !response.headers().get(CONTENT_TYPE).is_some_and(is_stream) {
         return response;

@@ -19,6 +19,8 @@ struct Inner {
     seconds: Histogram,
     refused: Family<RefusedLabels, Counter>,
     connections: Gauge,
+    replays: Counter,
+    forgotten: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,7 +39,9 @@ impl ServerMetrics {
     /// - `egiz_server_requests_total{method,class}`: answers by method and status class (`2xx` … `5xx`);
     /// - `egiz_server_request_seconds`: from the request's headers to the answer's headers;
     /// - `egiz_server_refused_total{code}`: requests refused before a handler saw them, by problem code;
-    /// - `egiz_server_connections`: connections open now.
+    /// - `egiz_server_connections`: connections open now;
+    /// - `egiz_server_idempotent_replays_total`: answers given once more for an `Idempotency-Key`;
+    /// - `egiz_server_idempotency_forgotten_total`: kept answers that went before their time for want of room.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let inner = Inner {
@@ -48,6 +52,8 @@ impl ServerMetrics {
             ]),
             refused: Family::default(),
             connections: Gauge::default(),
+            replays: Counter::default(),
+            forgotten: Counter::default(),
         };
         registry.register(
             "egiz_server_requests",
@@ -65,6 +71,16 @@ impl ServerMetrics {
             inner.refused.clone(),
         );
         registry.register("egiz_server_connections", "Connections open now", inner.connections.clone());
+        registry.register(
+            "egiz_server_idempotent_replays",
+            "Answers given once more for an Idempotency-Key",
+            inner.replays.clone(),
+        );
+        registry.register(
+            "egiz_server_idempotency_forgotten",
+            "Kept answers that went before their time for want of room",
+            inner.forgotten.clone(),
+        );
         Self(Arc::new(inner))
     }
 
@@ -91,6 +107,14 @@ impl ServerMetrics {
 
     pub(crate) fn refused(&self, code: egiz_api::Code) {
         self.0.refused.get_or_create(&RefusedLabels { code: code.as_str() }).inc();
+    }
+
+    pub(crate) fn idempotent_replay(&self) {
+        self.0.replays.inc();
+    }
+
+    pub(crate) fn idempotency_forgotten(&self) {
+        self.0.forgotten.inc();
     }
 
     pub(crate) fn connection_opened(&self) {

@@ -54,6 +54,7 @@ pub(crate) async fn export(
         ("dryRun" = Option<bool>, Query, description = "Whether only to report what would happen"),
         ("onExisting" = Option<String>, Query,
             description = "What happens to an item whose key exists: `refuse` (default), `keep` or `replace`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A request sent again with the same key is answered as before, not carried out again"),
     ),
     request_body = Object,
     responses(

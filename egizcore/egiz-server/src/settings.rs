@@ -44,6 +44,8 @@ pub struct ServerSettings {
     /// Host names that the server answers to besides addresses, `localhost` and names that public DNS cannot hold;
     /// looked at only for those who bring no token.
     pub allowed_hosts: Vec<String>,
+    /// Bounds of the answers kept under `Idempotency-Key`.
+    pub idempotency: IdempotencySettings,
     /// The key that cursors are bound to; the same after a restart and on every replica, so that cursors live on.
     pub cursor_key: [u8; 32],
     /// The factory's layout as JSON, for `/api/v1/layout`.
@@ -57,6 +59,23 @@ pub struct RateLimit {
     pub per_second: u32,
     /// Requests that may come at once.
     pub burst: u32,
+}
+
+/// Bounds of the answers that are kept so that a request can be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencySettings {
+    /// The most keys; beyond it the oldest goes.
+    pub entries_max: usize,
+    /// The most bytes in all; beyond it likewise.
+    pub bytes_max: usize,
+    /// How long an answer is kept, in seconds.
+    pub kept_s: i64,
+}
+
+impl Default for IdempotencySettings {
+    fn default() -> Self {
+        Self { entries_max: 10_000, bytes_max: 16 * 1024 * 1024, kept_s: 24 * 60 * 60 }
+    }
 }
 
 /// Who may come in without a token.
@@ -127,6 +146,7 @@ impl Default for ServerSettings {
             anonymous: Anonymous::Loopback,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            idempotency: IdempotencySettings::default(),
             cursor_key: [0; 32],
             layout: None,
         }

@@ -15,8 +15,8 @@ use egiz_api::Code;
 use egiz_store::Store;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-use tokio_util::sync::CancellationToken;
 
+use crate::caller::Revocation;
 use crate::error::ApiError;
 use crate::settings::{Anonymous, ApiToken, Role, ServerSettings};
 
@@ -102,8 +102,8 @@ pub(crate) struct Identity {
     pub(crate) role: Role,
     /// Whether they brought no token and were let in all the same.
     pub(crate) is_anonymous: bool,
-    /// Cancelled when the token stops to be good.
-    pub(crate) revoked: CancellationToken,
+    /// Comes when the token stops to be good.
+    pub(crate) revoked: Revocation,
 }
 
 /// The known tokens, and the rule for those who bring none.
@@ -112,7 +112,6 @@ pub(crate) struct Tokens {
     store: Store,
     anonymous: Anonymous,
     nobody_name: Arc<str>,
-    never: CancellationToken,
 }
 
 impl Tokens {
@@ -123,7 +122,6 @@ impl Tokens {
             store,
             anonymous: settings.anonymous,
             nobody_name: "anonymous".into(),
-            never: CancellationToken::new(),
         }
     }
 
@@ -142,11 +140,16 @@ impl Tokens {
         };
         if let Some((configured, name)) = self.find(token) {
             let (principal, role) = (name.clone(), configured.role);
-            return Ok(Identity { principal, role, is_anonymous: false, revoked: self.never.clone() });
+            return Ok(Identity { principal, role, is_anonymous: false, revoked: Revocation::default() });
         }
         if let Some(known) = self.store.authenticate_api_token(token) {
             let (principal, role) = (known.name, known.role.into());
-            return Ok(Identity { principal, role, is_anonymous: false, revoked: known.revoked });
+            return Ok(Identity {
+                principal,
+                role,
+                is_anonymous: false,
+                revoked: Revocation(Some(known.revoked)),
+            });
         }
         match need {
             // An old token in a browser must not hide the page that asks for a new one.
@@ -178,8 +181,12 @@ impl Tokens {
     }
 
     fn nobody(&self, role: Role) -> Identity {
-        let (principal, revoked) = (self.nobody_name.clone(), self.never.clone());
-        Identity { principal, role, is_anonymous: false, revoked }
+        Identity {
+            principal: self.nobody_name.clone(),
+            role,
+            is_anonymous: false,
+            revoked: Revocation::default(),
+        }
     }
 
     /// Looks at every token of the configuration whatever comes, so that time tells nothing.

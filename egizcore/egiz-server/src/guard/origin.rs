@@ -93,13 +93,13 @@ pub(crate) fn write(origin: HeaderValue, headers: &mut HeaderMap) {
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
             "authorization, content-type, if-match, if-none-match, if-equal, condition, min-offset, prefer, \
-             correlation-id, last-event-id",
+             correlation-id, traceparent, idempotency-key, last-event-id",
         ),
     );
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(
-            "etag, location, egiz-revision, egiz-offset, correlation-id, retry-after, accept-patch, \
+            "etag, location, egiz-revision, egiz-offset, correlation-id, idempotent-replayed, preference-applied, retry-after, accept-patch, \
              ratelimit, ratelimit-policy",
         ),
     );

@@ -36,7 +36,10 @@ const KNOWN: [&str; 2] = ["condition", "if-equal"];
 
 /// Creates a Thing; the id comes with it.
 #[utoipa::path(post, path = "/api/v1/things", tag = "things", request_body = Thing,
-    params(("Prefer" = Option<String>, Header, description = "`return=minimal` leaves the body out")),
+    params(
+        ("Prefer" = Option<String>, Header, description = "`return=minimal` leaves the body out"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A request sent again with the same key is answered as before, not carried out again"),
+    ),
     responses(
         (status = 201, description = "The Thing", body = Thing, headers(
             ("Location" = String, description = "Where it is"), ("ETag" = String, description = "Such as `\"rev:1@1235\"`"),

@@ -122,6 +122,7 @@ fn every_code_is_provoked_by_a_test() {
         include_str!("hostile.rs"),
         include_str!("limits.rs"),
         include_str!("tokens.rs"),
+        include_str!("idempotency.rs"),
     ]
     .concat();
     let missing: BTreeSet<&str> = egiz_api::Code::ALL

@@ -9,6 +9,7 @@ mod devices;
 mod errors;
 mod harness;
 mod hostile;
+mod idempotency;
 mod layout;
 mod limits;
 mod query;
