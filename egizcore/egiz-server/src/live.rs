@@ -14,6 +14,7 @@
 mod board;
 mod columns;
 mod event;
+mod fact;
 mod feed;
 mod hub;
 mod mailbox;

@@ -11,7 +11,7 @@ use egiz_model::{Offset, Value};
 use egiz_twin::interest::{GroupId, Sight};
 use egiz_twin::{Change, ChangeKind};
 
-use super::event::Fact;
+use super::fact::Fact;
 
 /// Bytes of a change without its properties: the structure itself and its shared parts, about.
 const CHANGE_BYTES: usize = 240;
@@ -114,7 +114,7 @@ fn size_of_value(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::event::tests::fact;
+    use crate::live::fact::tests::fact;
     use proptest::prelude::*;
 
     proptest! {

@@ -11,7 +11,8 @@ use egiz_twin::{Change, ChangeKind, Engine};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
-use super::event::{Event, Fact};
+use super::event::Event;
+use super::fact::Fact;
 use super::mailbox::Mode;
 use super::metrics::LiveMetrics;
 use super::ring::Ring;

@@ -46,7 +46,7 @@ impl Default for HubSettings {
             owed_keys_max: 65_536,
             subscriptions_per_client_max: 100,
             ring_events: 100_000,
-            ring_bytes: 16 << 20,
+            ring_bytes: 32 << 20,
             lingering_filters_max: 64,
             ping_interval: Duration::from_secs(30),
             bookmark_interval: Duration::from_secs(15),

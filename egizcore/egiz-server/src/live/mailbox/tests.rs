@@ -1,5 +1,5 @@
 use super::*;
-use crate::live::event::tests::fact;
+use crate::live::fact::tests::fact;
 use proptest::prelude::*;
 
 fn event(thing: u8, feature: Option<u8>, offset: u64) -> Arc<Event> {
