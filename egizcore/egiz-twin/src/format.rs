@@ -106,11 +106,11 @@ impl Engine {
             return Err(RestoreError::Version(version));
         }
         let mut engine = Self::new(limits);
-        engine.next_offset = reader.varint()?;
+        engine.next_offset = number(&mut reader)?;
         let mut counters = engine.counters;
         let mut places = counters.all_mut();
         for _ in 0..reader.varint()? {
-            let count = reader.varint()?;
+            let count = number(&mut reader)?;
             if let Some(place) = places.next() {
                 *place = count;
             }
@@ -135,7 +135,7 @@ impl Engine {
             let kept = KeptDevice {
                 first_heard: moment(&mut reader)?,
                 last_heard: moment(&mut reader)?,
-                messages: reader.varint()?,
+                messages: number(&mut reader)?,
                 principal: reader.str()?,
                 source: moment(&mut reader)?,
                 clock: reason(&mut reader)?,
@@ -244,9 +244,9 @@ fn write_versioned(versioned: Option<&Versioned>, out: &mut Vec<u8>) {
 
 fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>, version: i64) -> Result<Thing, RestoreError> {
     let id = thing_id(reader)?;
-    let revision = reader.varint()?;
-    let offset = reader.varint()?;
-    let created_offset = if version >= VERSION_WITH_CREATED_OFFSET { reader.varint()? } else { 0 };
+    let revision = number(reader)?;
+    let offset = number(reader)?;
+    let created_offset = if version >= VERSION_WITH_CREATED_OFFSET { number(reader)? } else { 0 };
     let created = moment(reader)?;
     let modified = moment(reader)?;
     let seen = reader.flag()?;
@@ -269,11 +269,11 @@ fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>, version: i64) -> Res
         last_seen: seen.then_some(last_seen),
         connection,
         definition,
-        definition_revision: reader.varint()?,
+        definition_revision: number(reader)?,
         template,
         weight: 0,
-        attributes_revision: reader.varint()?,
-        features_revision: reader.varint()?,
+        attributes_revision: number(reader)?,
+        features_revision: number(reader)?,
         attributes: read_members(engine, reader)?,
         features: Vec::new(),
     };
@@ -288,9 +288,9 @@ fn read_thing(engine: &Engine, reader: &mut ItemReader<'_>, version: i64) -> Res
 fn read_feature(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Feature, RestoreError> {
     let mut feature = Feature {
         name: symbol(engine, reader)?,
-        revision: reader.varint()?,
-        properties_revision: reader.varint()?,
-        desired_revision: reader.varint()?,
+        revision: number(reader)?,
+        properties_revision: number(reader)?,
+        desired_revision: number(reader)?,
         definition: read_versioned(reader)?,
         properties: Vec::new(),
         desired: Vec::new(),
@@ -304,7 +304,7 @@ fn read_feature(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Feature,
             name,
             quality,
             reason: reason(reader)?,
-            revision: reader.varint()?,
+            revision: number(reader)?,
             source: moment(reader)?,
             received: moment(reader)?,
             value: reader.value(DEPTH_MAX)?.to_owned(),
@@ -321,7 +321,7 @@ fn read_members(engine: &Engine, reader: &mut ItemReader<'_>) -> Result<Vec<Attr
     for _ in 0..reader.varint()? {
         members.push(Attribute {
             name: symbol(engine, reader)?,
-            revision: reader.varint()?,
+            revision: number(reader)?,
             value: reader.value(DEPTH_MAX)?.to_owned(),
         });
     }
@@ -333,8 +333,17 @@ fn read_versioned(reader: &mut ItemReader<'_>) -> Result<Option<Box<Versioned>>,
     if !reader.flag()? {
         return Ok(None);
     }
-    let revision = reader.varint()?;
+    let revision = number(reader)?;
     Ok(Some(Box::new(Versioned { revision, value: reader.value(DEPTH_MAX)?.to_owned() })))
+}
+
+/// A count, a revision or an offset. They go up by one a record; one that could come near the end of its range is damage.
+fn number(reader: &mut ItemReader<'_>) -> Result<u64, RestoreError> {
+    let number = reader.varint()?;
+    if number > i64::MAX as u64 {
+        return Err(RestoreError::Contradiction("a number is larger than any that is written"));
+    }
+    Ok(number)
 }
 
 fn thing_id(reader: &mut ItemReader<'_>) -> Result<ThingId, RestoreError> {

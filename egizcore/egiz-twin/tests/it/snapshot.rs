@@ -90,6 +90,21 @@ fn a_snapshot_cut_anywhere_is_refused() {
     }
 }
 
+/// A revision that cannot go up any more would stop the engine at the next change.
+#[test]
+fn a_number_at_the_end_of_its_range_is_refused() {
+    let mut plant = Plant::new();
+    plant.put("a:b", "", json!({}));
+    let written = bytes(&plant.engine);
+    let id_at = written.windows(3).position(|window| window == b"a:b").expect("the Thing is there");
+    let revision_at = id_at + 3;
+    assert_eq!(written[revision_at], 1);
+    let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+    let damaged = [&written[..revision_at], &largest, &written[revision_at + 1..]].concat();
+    let error = Engine::restore(&damaged, Limits::default()).expect_err("it is damaged");
+    assert!(error.to_string().contains("a number is larger than any that is written"), "{error}");
+}
+
 proptest! {
     #[test]
     fn damaged_snapshots_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
