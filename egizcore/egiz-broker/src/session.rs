@@ -165,6 +165,8 @@ pub struct Session {
     codec: Codec,
     aliases: HashMap<NonZeroU16, ByteString>,
     session_expiry_s: u32,
+    /// The rule that was broken, once one was: nothing behind it is taken.
+    fault: Option<Fault>,
 }
 
 #[derive(Debug)]
@@ -179,7 +181,7 @@ impl Session {
     /// A session before its CONNECT.
     #[must_use]
     pub fn new(limits: SessionLimits) -> Self {
-        Self { limits, codec: Codec::Waiting, aliases: HashMap::new(), session_expiry_s: 0 }
+        Self { limits, codec: Codec::Waiting, aliases: HashMap::new(), session_expiry_s: 0, fault: None }
     }
 
     /// The version, once known.
@@ -195,8 +197,15 @@ impl Session {
     /// Takes the next event off the front of `bytes`; `None` when more bytes are needed.
     ///
     /// # Errors
-    /// The broken rule; the connection is to be closed.
+    /// The broken rule; the connection is to be closed, and every later call gives the same.
     pub fn receive(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        self.receive_packet(bytes).inspect_err(|fault| self.fault = Some(*fault))
+    }
+
+    fn receive_packet(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Fault> {
         let Some(version) = self.version() else { return self.receive_connect(bytes) };
         let Some(frame) = strict::frame(bytes, self.limits.packet_bytes_max)? else { return Ok(None) };
         strict::check(version, frame.first, &bytes[frame.header..frame.total])?;
@@ -228,7 +237,9 @@ impl Session {
             return Err(PROTOCOL_ERROR);
         }
         let Some(frame) = strict::frame(bytes, self.limits.connect_bytes_max)? else { return Ok(None) };
-        let version = VersionCodec.decode(bytes).map_err(|error| match error {
+        // The codecs get this packet alone: that of the version reads on where a packet is too short for it.
+        let mut packet = bytes.split_to(frame.total);
+        let version = VersionCodec.decode(&mut packet).map_err(|error| match error {
             DecodeError::InvalidProtocol => VERSION,
             other => fault_of(other),
         })?;
@@ -237,8 +248,8 @@ impl Session {
             None => Err(MALFORMED),
             Some(ProtocolVersion::MQTT3) => {
                 self.codec = Codec::V3(v3::Codec::default());
-                strict::check_connect(Version::V3, &bytes[frame.header..frame.total])?;
-                let decoded = v3::Codec::default().decode(bytes).map_err(|error| match error {
+                strict::check_connect(Version::V3, &packet[frame.header..])?;
+                let decoded = v3::Codec::default().decode(&mut packet).map_err(|error| match error {
                     DecodeError::InvalidClientId => CLIENT_ID,
                     other => fault_of(other),
                 })?;
@@ -247,13 +258,13 @@ impl Session {
             }
             Some(ProtocolVersion::MQTT5) => {
                 self.codec = Codec::V5(v5::Codec::default());
-                strict::check_connect(Version::V5, &bytes[frame.header..frame.total])?;
+                strict::check_connect(Version::V5, &packet[frame.header..])?;
                 // The codec holds an empty id without Clean Start for an error, which it is in 3.1.1 only. No session
                 // outlives its connection, so every start is clean.
-                if let Some(flags) = bytes.get_mut(frame.header + CONNECT_FLAGS_AT) {
+                if let Some(flags) = packet.get_mut(frame.header + CONNECT_FLAGS_AT) {
                     *flags |= CLEAN_START;
                 }
-                let decoded = v5::Codec::default().decode(bytes).map_err(fault_of)?;
+                let decoded = v5::Codec::default().decode(&mut packet).map_err(fault_of)?;
                 let Some((v5::Packet::Connect(connect), _)) = decoded else { return Err(PROTOCOL_ERROR) };
                 self.session_expiry_s = connect.session_expiry_interval_secs;
                 connect_v5(*connect).map(Some)
@@ -584,6 +595,25 @@ mod tests {
     #[test]
     fn mqtt_3_1_0_2_a_second_connect_is_an_error() {
         check(4, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c", Err(PROTOCOL_ERROR));
+    }
+
+    #[test]
+    fn nothing_behind_a_broken_rule_is_taken() {
+        let mut session = Session::new(LIMITS);
+        let mut bytes = BytesMut::from(&b"\xc0\x00"[..]);
+        assert_eq!(session.receive(&mut bytes).map(|_| ()), Err(PROTOCOL_ERROR));
+        let mut connect = BytesMut::from(&b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"[..]);
+        assert_eq!(session.receive(&mut connect).map(|_| ()), Err(PROTOCOL_ERROR));
+    }
+
+    #[test]
+    fn a_connect_that_is_too_short_is_not_completed_by_what_follows() {
+        let input = b"\x10\x02\x00\x04MQTT\x09\x02\x00\x3c\x00\x00";
+        for cut in 4..=input.len() {
+            let mut session = Session::new(LIMITS);
+            let mut bytes = BytesMut::from(&input[..cut]);
+            assert_eq!(session.receive(&mut bytes).map(|_| ()), Err(MALFORMED), "{cut} bytes at once");
+        }
     }
 
     #[test]
