@@ -7,6 +7,9 @@ use crate::{tidy, tools, web};
 
 const CARGO_DENY: (&str, &str) = ("cargo-deny", "0.20.2");
 
+/// A workspace of its own, which `--workspace` doesn't reach.
+const FUZZ: &str = "fuzz/Cargo.toml";
+
 /// What to leave out.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -22,6 +25,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     say("format");
     process::run(cargo().args(["fmt", "--all", "--check"]))?;
+    process::run(cargo().args(["fmt", "--check", "--manifest-path", FUZZ]))?;
     say("house rules");
     tidy::check()?;
     say("lints");
@@ -37,6 +41,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         cargo()
             .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
             .env("RUSTDOCFLAGS", "--deny warnings"),
+    )?;
+    say("fuzz targets");
+    process::run(
+        cargo()
+            .args(["clippy", "--locked", "--all-targets", "--manifest-path", FUZZ, "--target-dir"])
+            .arg(process::target_dir())
+            .args(["--", "--deny", "warnings"]),
     )?;
     say("dependencies");
     let (name, version) = CARGO_DENY;

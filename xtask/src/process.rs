@@ -1,6 +1,7 @@
 //! Runs other programs in the checkout, showing what is run.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -33,6 +34,26 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = show(command);
     say(&format!("$ {shown}"));
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Like [`run`], but of what the command says on standard error only the lines that are wanted are shown.
+pub(crate) fn run_tersely(command: &mut Command, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let shown = show(command);
+    say(&format!("$ {shown}"));
+    let mut child =
+        command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start `{shown}`"))?;
+    for line in child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).split(b'\n')) {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        if wanted(&line) {
+            say(&line);
+        }
+    }
+    let status = child.wait()?;
     if !status.success() {
         bail!("`{shown}` failed: {status}");
     }

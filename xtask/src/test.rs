@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::process::{self, cargo, say};
-use crate::{tools, web};
+use crate::{fuzz, tools, web};
 
 /// Which tests.
 #[derive(Args)]
@@ -32,5 +32,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
     say("testing the platform");
     process::run(cargo().args(["build", "--workspace", "--bins"]))?;
-    process::run(cargo().args(["test", "--workspace"]).env("EGIZ_TEST_PYTHONPATH", python))
+    process::run(cargo().args(["test", "--workspace"]).env("EGIZ_TEST_PYTHONPATH", python))?;
+
+    say("fuzzing briefly");
+    fuzz::run_briefly()
 }

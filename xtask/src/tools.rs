@@ -29,6 +29,10 @@ pub(crate) const CHROMIUM: DebianTool =
 pub(crate) const WRK: DebianTool =
     DebianTool { program: "wrk", package: "wrk", purpose: "REST load in benchmarks" };
 
+/// What libFuzzer is compiled with.
+pub(crate) const CXX: DebianTool =
+    DebianTool { program: "c++", package: "g++", purpose: "building libFuzzer" };
+
 /// Finds the tools, installing those that are missing.
 ///
 /// # Errors
