@@ -172,6 +172,39 @@ async fn a_device_waits_for_acceptance_where_the_config_says_so() -> anyhow::Res
 }
 
 #[tokio::test]
+async fn a_correlation_id_arrives_with_the_event_that_it_caused() -> anyhow::Result<()> {
+    let program = Program::start(ProgramOptions::default()).await?;
+    mosquitto_pub(&program, "mqttv5", PAYLOAD);
+    let mut client = subscribed(&program, "factory:oven-001").await?;
+    sees_zones(&mut client, &json!([195, 192, 193])).await?;
+
+    let status = Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &program.mqtt_port.to_string(), "-V", "mqttv5", "-q", "1"])
+        .args(["-D", "publish", "user-property", "correlation-id", "batch-7+1"])
+        .args(["-t", "sensors/factory/oven-001/telemetry"])
+        .args(["-m", "{\"thermal\":{\"temperature_zones\":[1,2,3]}}"])
+        .status()?;
+    assert!(status.success(), "{status}");
+    let event = sees_zones(&mut client, &json!([1, 2, 3])).await?;
+    assert_eq!(event["cause"]["correlationId"], "batch-7+1", "{event}");
+
+    let http = reqwest::Client::new();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+    for (name, value, expected) in
+        [("x-correlation-id", "order=9", "order=9"), ("traceparent", &traceparent, trace)]
+    {
+        let path = "/api/v1/things/factory:oven-001/features/thermal/properties/setpoint";
+        let put = http.put(program.url(path)).header(name, value).json(&json!(expected)).send().await?;
+        assert!(put.status().is_success(), "{put:?}");
+        let seen = |frame: &Value| frame["properties"]["setpoint"] == expected;
+        let event = client.until(seen).await?;
+        assert_eq!(event["cause"]["correlationId"], expected, "{event}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_write_over_rest_is_seen_by_the_next_search() -> anyhow::Result<()> {
     let program = Program::start(ProgramOptions::default()).await?;
     let http = reqwest::Client::new();

@@ -58,7 +58,7 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 http.method = %method,
                 http.path = path,
                 principal = &*caller.principal,
-                correlation = &*correlation
+                correlation_id = &*correlation
             );
             let revoked = caller.revoked.clone();
             request.extensions_mut().insert(caller);
@@ -89,7 +89,7 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let micros = (app.ports.clock)().micros_since(started).max(0);
     let status = response.status().as_u16();
     app.ports.metrics.answered(&method, status, micros_to_seconds(micros));
-    tracing::debug!(http.method = %method, http.path = path, http.status = status, micros, correlation = &*correlation, "answered");
+    tracing::debug!(http.method = %method, http.path = path, http.status = status, micros, correlation_id = &*correlation, "answered");
     response
 }
 
@@ -238,6 +238,19 @@ fn with_problem(response: Response, correlation: &str, path: &str) -> Response {
         }
         None => by_status(status),
     };
+    if matches!(status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::INSUFFICIENT_STORAGE)
+        || problem.code == Code::Unavailable.as_str()
+    {
+        // The cause was logged where it was met; this line ties it to the id that the client was given.
+        tracing::error!(
+            correlation_id = correlation,
+            http.path = path,
+            http.status = status.as_u16(),
+            code = &*problem.code,
+            "a request failed: {}",
+            problem.detail
+        );
+    }
     let mut fresh = ApiError::from(problem.trace(correlation).instance(path)).into_response();
     *fresh.status_mut() = status;
     for (name, value) in &parts.headers {

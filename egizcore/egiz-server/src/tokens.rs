@@ -60,7 +60,7 @@ pub(crate) async fn create(
     let new: NewApiToken = body::read_json(&headers, content, &app.ports.settings).await?;
     let role = stored_role(new.role);
     let secret = app.ports.store.create_api_token(&new.name, role, &submit::author(&app, &caller)).await?;
-    tracing::info!(token = new.name, %role, by = &*caller.principal, "an API token was made");
+    tracing::info!(token = new.name, %role, by = &*caller.principal, correlation_id = &*caller.correlation, "an API token was made");
     let location = format!("{PREFIX}{}", new.name);
     let made = MadeApiToken { name: new.name, role: new.role, token: secret.expose().to_owned() };
     let mut response = respond::json(StatusCode::CREATED, &made);
@@ -110,6 +110,7 @@ pub(crate) async fn change(
         token = name,
         enabled = change.enabled,
         by = &*caller.principal,
+        correlation_id = &*caller.correlation,
         "an API token was switched"
     );
     Ok(respond::empty(StatusCode::NO_CONTENT))
@@ -125,7 +126,12 @@ pub(crate) async fn change(
 pub(crate) async fn delete(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
     let name = name_in(&uri)?;
     app.ports.store.delete_api_token(&name, &submit::author(&app, &caller)).await?;
-    tracing::info!(token = name, by = &*caller.principal, "an API token was deleted");
+    tracing::info!(
+        token = name,
+        by = &*caller.principal,
+        correlation_id = &*caller.correlation,
+        "an API token was deleted"
+    );
     Ok(respond::empty(StatusCode::NO_CONTENT))
 }
 

@@ -24,7 +24,9 @@ pub struct CorrelationId(Arc<str>);
 impl CorrelationId {
     /// Takes an id from outside, if it is allowed.
     pub fn parse(text: &str) -> Option<CorrelationId> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/');
+        let allowed = |b: u8| {
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=' | b'@')
+        };
         ((1..=MAX_CHARS).contains(&text.len()) && text.bytes().all(allowed))
             .then(|| CorrelationId(text.into()))
     }
