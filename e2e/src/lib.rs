@@ -3,6 +3,8 @@
 //!
 //! Knows no crate of the platform: what is not reachable from outside is not tested here.
 
+pub mod certificates;
+pub mod crowd;
 pub mod load;
 pub mod measure;
 pub mod mqtt;

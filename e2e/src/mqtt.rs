@@ -3,7 +3,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -14,20 +14,34 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub async fn connect(port: u16, client_id: &str) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
+    log_in(&mut stream, client_id, 60).await?;
+    Ok(stream.into_split())
+}
+
+/// Sends CONNECT and waits for CONNACK.
+///
+/// # Errors
+/// Where the broker ends the connection or refuses.
+pub async fn log_in<S>(stream: &mut S, client_id: &str, keep_alive_s: u16) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+{
     let mut body = vec![0, 4];
     body.extend_from_slice(b"MQTT");
-    body.extend_from_slice(&[4, 2, 0, 60]);
+    body.extend_from_slice(&[4, 2]);
+    body.extend_from_slice(&keep_alive_s.to_be_bytes());
     push_text(&mut body, client_id);
     let mut packet = vec![0x10];
     push_length(&mut packet, body.len());
     packet.extend_from_slice(&body);
     stream.write_all(&packet).await?;
+    stream.flush().await?;
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).await?;
     if answer[0] != 0x20 || answer[3] != 0 {
         return Err(io::Error::other(format!("the broker refused: {answer:?}")));
     }
-    Ok(stream.into_split())
+    Ok(())
 }
 
 /// Appends a PUBLISH with QoS 1.

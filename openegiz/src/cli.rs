@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,7 +8,8 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use egiz_service::config::{self, Loaded};
 
-use crate::up;
+use crate::up::What;
+use crate::{listeners, up};
 
 #[derive(Parser)]
 #[command(name = "openegiz", version, about = "A digital twin of a factory, in one program")]
@@ -20,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Run the platform: broker, twin, API and EgizVision.
     Up(UpOptions),
+    /// Run the MQTT broker alone, on the same data: no REST, no web client.
+    Broker(BrokerOptions),
     /// Look at the configuration without starting anything.
     Config {
         #[command(subcommand)]
@@ -49,6 +53,16 @@ pub(crate) struct UpOptions {
     pub(crate) demo: bool,
 }
 
+/// How to run the broker alone.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct BrokerOptions {
+    #[command(flatten)]
+    config: ConfigOptions,
+    /// The port of the plain listener, in place of that of mqtt.listen; 0 takes a free one.
+    #[arg(long, short)]
+    port: Option<u16>,
+}
+
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Check the configuration, and print each value with where it comes from; or every error at once.
@@ -75,8 +89,11 @@ pub(crate) struct SimulateOptions {
 /// Reads the arguments and does what they say.
 pub(crate) fn run() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Up(options) => load(&options.config).and_then(|loaded| up::run(loaded, options.demo)),
+        Command::Up(options) => load(&options.config)
+            .and_then(|loaded| up::run(loaded, if options.demo { What::Demo } else { What::Platform })),
+        Command::Broker(options) => broker(&options),
         Command::Config { command: ConfigCommand::Check(options) } => load(&options).and_then(|loaded| {
+            listeners::doors(&loaded).context("the configuration is not usable")?;
             print(&loaded.check_report());
             crate::start::check_files(&loaded.config)
         }),
@@ -92,6 +109,15 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn broker(options: &BrokerOptions) -> anyhow::Result<()> {
+    let mut loaded = load(&options.config)?;
+    if let Some(port) = options.port {
+        let address = loaded.config.mqtt.listen.map_or(Ipv4Addr::LOCALHOST.into(), |listen| listen.ip());
+        loaded.config.mqtt.listen = Some(SocketAddr::new(address, port));
+    }
+    up::run(loaded, What::BrokerAlone)
 }
 
 fn load(options: &ConfigOptions) -> anyhow::Result<Loaded> {

@@ -5,6 +5,8 @@
 //! | none | none | anonymous, where `mqtt.allow_anonymous` lets it in from that address: everything |
 //! | `<site>/<device>`, `<site>:<device>` or `<device>` | the device's | that device: its own topics only |
 //! | any | an API token, of the configuration or the registry | the token's bearer: everything; a viewer may only subscribe |
+//!
+//! The rules of `[[mqtt.acl]]` go before that. A verified client certificate is no identity yet: its owner logs in, too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use egiz_store::{DeviceKey, Role, Store};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::acl::{Acl, Who};
+
 /// The name of the configuration's API token in records.
 pub(crate) const API_TOKEN_NAME: &str = "api";
 
@@ -26,7 +30,12 @@ pub(crate) struct Door {
     pub(crate) anonymous: Anonymous,
     /// SHA-256 of the configuration's API token, if it has one.
     pub(crate) api_token: Option<[u8; 32]>,
+    /// The configuration's rules, which go before what a login gives.
+    pub(crate) acl: Acl,
 }
+
+/// Somebody who was let in: the principal, its rights, and its name where it is a device.
+type Known = (String, Arc<dyn TopicRights>, Option<String>);
 
 /// May hear everything and say nothing.
 #[derive(Debug)]
@@ -67,10 +76,20 @@ impl Door {
 #[async_trait]
 impl Gatekeeper for Door {
     async fn authenticate(&self, login: Login<'_>) -> Result<(String, Arc<dyn TopicRights>), Denied> {
+        let (client_id, username) = (login.client_id, login.username);
+        let (principal, rights, device) = self.recognise(&login).await?;
+        let who = Who { principal: &principal, client_id, username, device: device.as_deref() };
+        let rights = self.acl.over(rights, &who);
+        Ok((principal, rights))
+    }
+}
+
+impl Door {
+    async fn recognise(&self, login: &Login<'_>) -> Result<Known, Denied> {
         let Some(username) = login.username else {
             if login.password.is_none() && self.lets_anonymous_in(login.peer.ip()) {
                 let principal = if login.client_id.is_empty() { "anonymous" } else { login.client_id };
-                return Ok((shortened(principal), Arc::new(EverythingRights)));
+                return Ok((shortened(principal), Arc::new(EverythingRights), None));
             }
             return Err(Denied::BadCredentials);
         };
@@ -79,14 +98,14 @@ impl Gatekeeper for Door {
             .and_then(|password| std::str::from_utf8(password).ok())
             .ok_or(Denied::BadCredentials)?;
         if self.is_configured_token(password) {
-            return Ok((API_TOKEN_NAME.to_owned(), Arc::new(EverythingRights)));
+            return Ok((API_TOKEN_NAME.to_owned(), Arc::new(EverythingRights), None));
         }
         if let Some(identity) = self.store.authenticate_api_token(password) {
             let rights: Arc<dyn TopicRights> = match identity.role {
                 Role::Viewer => Arc::new(ListenerRights),
                 _ => Arc::new(EverythingRights),
             };
-            return Ok((identity.name.to_string(), rights));
+            return Ok((identity.name.to_string(), rights, None));
         }
         let unavailable = |error| {
             tracing::error!(%error, "a login could not be checked");
@@ -96,7 +115,7 @@ impl Gatekeeper for Door {
         match self.store.authenticate_device(&key, password).await.map_err(unavailable)? {
             Some(identity) => {
                 let rights = DeviceRights::new(&identity.key.site, &identity.key.name);
-                Ok((identity.thing_id.to_string(), Arc::new(rights)))
+                Ok((identity.thing_id.to_string(), Arc::new(rights), Some(identity.key.name)))
             }
             None => Err(Denied::BadCredentials),
         }

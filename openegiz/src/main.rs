@@ -4,11 +4,14 @@
 //! clock and the random source, start long-lived tasks, decide where files lie.
 
 mod acceptor;
+mod acl;
 mod caretaker;
+mod certificates;
 mod cli;
 mod door;
 mod gate;
 mod intake;
+mod listeners;
 mod metrics;
 mod pipeline;
 mod plant;

@@ -65,7 +65,10 @@ pub(crate) fn simulate(options: &SimulateOptions) -> anyhow::Result<()> {
 
 /// Runs the simulated factory against the embedded broker. The truth about its faults goes beside the data.
 pub(crate) fn in_demo(config: &Config, supervisor: &Supervisor) {
-    let listen = config.mqtt.listen;
+    let Some(listen) = config.mqtt.listen else {
+        tracing::warn!("no simulated factory: it would use mqtt.listen, which is off");
+        return;
+    };
     let host = if listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { listen.ip().to_string() };
     let plant = SimulatorConfig {
         broker_host: host,

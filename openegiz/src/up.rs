@@ -26,24 +26,37 @@ use tokio::sync::Notify;
 
 use crate::acceptor::{Acceptor, all_templates};
 use crate::caretaker::{Snapshots, Ticker, watch_journal};
+use crate::certificates::CertificateMetrics;
 use crate::door::{API_TOKEN_NAME, Door};
 use crate::gate::Gate;
 use crate::intake::MqttIntake;
+use crate::listeners::Doors;
 use crate::metrics::{EngineCollector, PipelineMetrics};
 use crate::pipeline::{Pipeline, newly_discovered};
 use crate::projection::{Dirty, Projection};
 use crate::report::Report;
-use crate::{start, surroundings};
+use crate::{listeners, start, surroundings};
 
 /// How long stopping may take.
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
+
+/// What is run; all of it over one journal, engine and registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Everything.
+    Platform,
+    /// Everything, with a simulated factory besides.
+    Demo,
+    /// All but HTTP: no REST, no web client.
+    BrokerAlone,
+}
 
 /// Runs the platform until it is told to stop.
 ///
 /// # Errors
 /// Where something cannot be opened or a part fails for good.
-pub(crate) fn run(mut loaded: Loaded, demo: bool) -> anyhow::Result<()> {
-    if demo && loaded.origin("data.dir") == Some(&Origin::Default) {
+pub(crate) fn run(mut loaded: Loaded, what: What) -> anyhow::Result<()> {
+    if what == What::Demo && loaded.origin("data.dir") == Some(&Origin::Default) {
         // A demonstration must not mix with a plant's own data.
         loaded.config.data.dir = "data/demo".into();
     }
@@ -57,11 +70,14 @@ pub(crate) fn run(mut loaded: Loaded, demo: bool) -> anyhow::Result<()> {
     for notice in &loaded.notices {
         tracing::warn!(setting = notice.name, "{}", notice.text);
     }
+    let doors = listeners::doors(&loaded).context("the configuration is not usable")?;
+    surroundings::allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(platform(config, demo))
+    runtime.block_on(platform(config, doors, what))
 }
 
-async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
+async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<()> {
+    let demo = what == What::Demo;
     let (clock, random) = (surroundings::clock(), surroundings::random());
     let mut metrics = Metrics::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "unknown" });
     let registry = metrics.registry_mut();
@@ -84,7 +100,9 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     let author = Author::new("openegiz", clock());
     store.seed_templates(&start::templates(config.templates.file.as_deref())?, &author).await?;
     registry_part.up();
-    say_who_gets_in(config, &store).await?;
+    if what != What::BrokerAlone {
+        say_who_gets_in(config, &store).await?;
+    }
 
     let server_metrics = ServerMetrics::register(registry);
     let hub = egiz_server::live::Hub::new(Arc::clone(&engine), hub_settings(config), registry);
@@ -123,6 +141,7 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
         site: config.site.name.clone(),
         anonymous: config.mqtt.allow_anonymous,
         api_token: api_token_digest(config),
+        acl: doors.acl,
     };
     let broker = Broker::new(
         broker_config(config),
@@ -135,6 +154,7 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
             .with_encoded_properties(&message.properties)
     }));
     let supervisor_metrics = SupervisorMetrics::register(registry);
+    let certificate_metrics = CertificateMetrics::register(registry);
     let metrics = Arc::new(metrics);
 
     let ports = Ports {
@@ -151,7 +171,7 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     let supervisor = Supervisor::new(SupervisorOptions {
         clock: clock.clone(),
         random,
-        health,
+        health: health.clone(),
         metrics: supervisor_metrics,
         stop_deadline: STOP_DEADLINE,
     });
@@ -207,12 +227,15 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
         });
     }
 
-    listen(config, &supervisor, &broker, ports, server_metrics).await?;
+    let urls = doors.listeners.open(&broker, &supervisor, &health, &certificate_metrics, clock)?;
     mqtt_part.up();
+    if what != What::BrokerAlone {
+        serve_http(config, &supervisor, ports, server_metrics).await?;
+    }
     if demo {
         crate::plant::in_demo(config, &supervisor);
     }
-    announce(config, demo);
+    announce(config, what, &urls);
 
     let mut signals = StopSignals::listen()?;
     let failure = tokio::select! {
@@ -247,11 +270,10 @@ async fn platform(config: &Config, demo: bool) -> anyhow::Result<()> {
     }
 }
 
-/// Opens the listeners and starts serving on them.
-async fn listen(
+/// Opens the HTTP listeners and starts serving on them.
+async fn serve_http(
     config: &Config,
     supervisor: &Supervisor,
-    broker: &Broker,
     ports: Ports,
     metrics: ServerMetrics,
 ) -> anyhow::Result<()> {
@@ -261,16 +283,6 @@ async fn listen(
         })?;
         anyhow::Ok(Arc::new(tokio::sync::Mutex::new(Some(listener))))
     };
-    let mqtt = bind("mqtt.listen", config.mqtt.listen).await?;
-    let broker = broker.clone();
-    supervisor.spawn(TaskSpec::new("mqtt-listener", Phase::Intake).critical(), move |stop| {
-        let (broker, mqtt) = (broker.clone(), Arc::clone(&mqtt));
-        async move {
-            let listener = mqtt.lock().await.take().context("the listener was lost when the task failed")?;
-            broker.serve(listener, stop).await;
-            anyhow::Ok(())
-        }
-    });
     let options =
         ServeOptions { connections_max: config.http.max_connections, grace: Duration::from_secs(5) };
     let mut http = vec![(
@@ -303,12 +315,17 @@ async fn listen(
 
 /// Tells the person at the terminal where to go.
 #[expect(clippy::print_stdout, reason = "the address is what people wait for")]
-fn announce(config: &Config, demo: bool) {
-    let what = if demo { "the demo factory" } else { "OpenEgiz" };
-    println!("{what} is live at http://{}", config.http.listen);
-    println!("  REST API       http://{}/api/docs", config.http.listen);
-    println!("  MQTT           mqtt://{}", config.mqtt.listen);
-    tracing::info!(http = %config.http.listen, mqtt = %config.mqtt.listen, data = %config.data.dir.display(), "ready");
+fn announce(config: &Config, what: What, urls: &[String]) {
+    let mqtt = urls.join(", ");
+    if what == What::BrokerAlone {
+        println!("the broker is ready at {mqtt}");
+    } else {
+        let name = if what == What::Demo { "the demo factory" } else { "OpenEgiz" };
+        println!("{name} is live at http://{}", config.http.listen);
+        println!("  REST API       http://{}/api/docs", config.http.listen);
+        println!("  MQTT           {mqtt}");
+    }
+    tracing::info!(http = %config.http.listen, mqtt, data = %config.data.dir.display(), "ready");
 }
 
 /// Brings the engine's templates to where the registry's are.
@@ -379,12 +396,13 @@ fn ingest_config(config: &Config) -> IngestConfig {
     }
 }
 
-fn broker_config(config: &Config) -> BrokerConfig {
+pub(crate) fn broker_config(config: &Config) -> BrokerConfig {
     let mqtt = &config.mqtt;
     BrokerConfig {
         packet_bytes_max: usize::try_from(mqtt.max_packet_bytes).unwrap_or(usize::MAX),
         connections_max: mqtt.max_connections,
         connections_per_address_max: mqtt.max_connections_per_address,
+        connect_bytes_max: usize::try_from(mqtt.max_connect_packet_bytes).unwrap_or(usize::MAX),
         connect_timeout: Duration::from_secs(mqtt.connect_timeout_s),
         keep_alive_max_s: mqtt.keep_alive_max_s,
         retained_messages_max: mqtt.max_retained_messages,

@@ -13,7 +13,8 @@ use crate::{tools, web};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only the sections whose name contains this: ingest, latency, fan-out, rest, memory, replay. Prints the rows and
+    /// Only the sections whose name contains this: ingest, latency, fan-out, rest, memory, replay, tls-idle,
+    /// reconnect. Prints the rows and
     /// leaves docs/benchmarks.md alone.
     #[arg(long)]
     only: Option<String>,

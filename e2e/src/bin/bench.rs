@@ -8,10 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use e2e::certificates::{Authority, ServerFiles};
+use e2e::crowd::Crowd;
 use e2e::load::{self, Load, LoadReport};
 use e2e::measure::{Latencies, cpu_seconds, resident_bytes};
 use e2e::web_socket::Client;
 use e2e::{Program, ProgramOptions, program};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 /// One line of the table.
@@ -30,6 +33,8 @@ const SECTIONS: &[Section] = &[
     ("rest", rest),
     ("memory", memory),
     ("replay", replay),
+    ("tls-idle", tls_idle),
+    ("reconnect", reconnect),
 ];
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -167,26 +172,42 @@ impl Drop for Mosquitto {
     }
 }
 
+impl Mosquitto {
+    /// Starts it and waits until it listens; `settings` are more lines of its configuration.
+    fn start(runtime: &tokio::runtime::Handle, port: u16, settings: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("mosquitto.conf");
+        std::fs::write(
+            &config,
+            format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\nlog_type error\n{settings}"
+            ),
+        )?;
+        let binary = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
+        let binary = binary
+            .into_iter()
+            .find(|path| Path::new(path).is_file())
+            .context("mosquitto is not installed")?;
+        let child = Command::new(binary)
+            .arg("-c")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mosquitto = Self(child);
+        runtime.block_on(async {
+            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Ok(mosquitto)
+    }
+}
+
 fn mosquitto_round(runtime: &tokio::runtime::Handle, seconds: u64) -> anyhow::Result<Round> {
-    let folder = tempfile::tempdir()?;
     let [port] = program::free_ports()?;
-    let config = folder.path().join("mosquitto.conf");
-    std::fs::write(
-        &config,
-        format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\nlog_type error\n"
-        ),
-    )?;
-    let binary = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
-    let binary =
-        binary.into_iter().find(|path| Path::new(path).is_file()).context("mosquitto is not installed")?;
-    let child =
-        Command::new(binary).arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let mosquitto = Mosquitto(child);
+    let mosquitto = Mosquitto::start(runtime, port, "")?;
     runtime.block_on(async {
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
         let cpu = cpu_seconds(mosquitto.0.id()).context("it runs")?;
         let report = load::publish(ingest_load(port, seconds)).await?;
         let cpu = cpu_seconds(mosquitto.0.id()).context("it runs")? - cpu;
@@ -476,6 +497,115 @@ fn replay(runtime: &tokio::runtime::Handle) -> anyhow::Result<Vec<Row>> {
             goal: "1,000,000 records, under 3 s",
         }])
     })
+}
+
+/// Memory of ten thousand connections that say nothing, and how long it took to have them.
+fn tls_idle(runtime: &tokio::runtime::Handle) -> anyhow::Result<Vec<Row>> {
+    const CLIENTS: usize = 10_000;
+    allow_files()?;
+    let (folder, authority) = (tempfile::tempdir()?, Authority::new()?);
+    let files = authority.server(folder.path())?;
+    let [port, their_port] = program::free_ports()?;
+    let program = runtime.block_on(Program::start(quiet().with(tls_listener(port, &files))))?;
+    let tls = idle(runtime, program.id(), port, CLIENTS, Some(&authority.client()?))?;
+    let program = {
+        drop(program);
+        runtime.block_on(Program::start(quiet()))?
+    };
+    let plain = idle(runtime, program.id(), program.mqtt_port, CLIENTS, None)?;
+    drop(program);
+    let settings = format!("certfile {}\nkeyfile {}\n", files.certificate.display(), files.key.display());
+    let mosquitto = Mosquitto::start(runtime, their_port, &settings)?;
+    let theirs = idle(runtime, mosquitto.0.id(), their_port, CLIENTS, Some(&authority.client()?))?;
+    drop(mosquitto);
+    Ok(vec![
+        Row {
+            name: "10,000 idle TLS connections, resident memory of each, kB",
+            measured: format!("{:.1} (all connected in {:.1} s)", tls.0, tls.1),
+            goal: "",
+        },
+        Row {
+            name: "the same without TLS, kB",
+            measured: format!("{:.1} (all connected in {:.1} s)", plain.0, plain.1),
+            goal: "",
+        },
+        Row {
+            name: "10,000 idle TLS connections to Mosquitto, resident memory of each, kB",
+            measured: format!("{:.1} (all connected in {:.1} s)", theirs.0, theirs.1),
+            goal: "",
+        },
+    ])
+}
+
+/// Connects so many, a hundred at a time; kilobytes of each, and seconds.
+fn idle(
+    runtime: &tokio::runtime::Handle,
+    process: u32,
+    port: u16,
+    clients: usize,
+    tls: Option<&ClientConfig>,
+) -> anyhow::Result<(f64, f64)> {
+    runtime.block_on(async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = resident_bytes(process).context("it runs")?;
+        let mut crowd = Crowd::new(clients, port, tls);
+        let gathering = crowd.gather(100).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let after = resident_bytes(process).context("it runs")?;
+        #[expect(clippy::cast_precision_loss, reason = "bytes")]
+        let each = after.saturating_sub(before) as f64 / clients as f64 / 1e3;
+        Ok((each, gathering.took.as_secs_f64()))
+    })
+}
+
+/// Five thousand clients lose their connections and come back at once.
+fn reconnect(runtime: &tokio::runtime::Handle) -> anyhow::Result<Vec<Row>> {
+    allow_files()?;
+    let (folder, authority) = (tempfile::tempdir()?, Authority::new()?);
+    let files = authority.server(folder.path())?;
+    let [tls_port, their_port] = program::free_ports()?;
+    let program = runtime.block_on(Program::start(quiet().with(tls_listener(tls_port, &files))))?;
+    let plain = storm(runtime, program.mqtt_port, None)?;
+    let tls = storm(runtime, tls_port, Some(&authority.client()?))?;
+    drop(program);
+    let mosquitto = Mosquitto::start(runtime, their_port, "")?;
+    let theirs = storm(runtime, their_port, None)?;
+    drop(mosquitto);
+    Ok(vec![
+        Row {
+            name: "5,000 clients reconnecting at once, until the last is back, s; of each p50 / p99 ms",
+            measured: plain,
+            goal: "within 10 s",
+        },
+        Row { name: "the same over TLS, sessions resumed", measured: tls, goal: "within 10 s" },
+        Row { name: "the same without TLS to Mosquitto", measured: theirs, goal: "" },
+    ])
+}
+
+fn storm(runtime: &tokio::runtime::Handle, port: u16, tls: Option<&ClientConfig>) -> anyhow::Result<String> {
+    const CLIENTS: usize = 5_000;
+    let mut crowd = Crowd::new(CLIENTS, port, tls);
+    runtime.block_on(async {
+        crowd.gather(100).await?;
+        crowd.scatter();
+        let back = crowd.gather(CLIENTS).await?;
+        let (took, each) = (back.took.as_secs_f64(), millis(&back.latencies));
+        Ok(format!("{took:.2} s; {each} ({} attempts repeated)", back.repeated))
+    })
+}
+
+fn tls_listener(port: u16, files: &ServerFiles) -> String {
+    format!(
+        "mqtt.listeners = [{{ address = \"127.0.0.1:{port}\", certificate_file = {:?}, key_file = {:?} }}]",
+        files.certificate, files.key
+    )
+}
+
+/// Takes as many open files as the system allows: each connection is one, here as there.
+fn allow_files() -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 fn millis(latencies: &Latencies) -> String {

@@ -134,6 +134,11 @@ pub trait TopicRights: Send + Sync + std::fmt::Debug {
     fn may_publish(&self, topic: &str) -> bool;
     /// Whether it may subscribe to a topic filter.
     fn may_subscribe(&self, filter: &str) -> bool;
+    /// Whether a message to this topic may be delivered to it, where a filter that it may subscribe to matches. Only rights
+    /// that let somebody subscribe to more than they may hear need to say more than yes.
+    fn may_receive(&self, _topic: &str) -> bool {
+        true
+    }
 }
 
 /// A device: it publishes under its own topics and hears its own commands, nothing else.

@@ -7,6 +7,7 @@
 
 mod check;
 mod document;
+mod items;
 mod layer;
 mod schema;
 mod setting;
@@ -17,13 +18,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use document::{env_example, example_toml, markdown};
+pub use items::{MqttAclRule, MqttListener};
 pub use schema::{
     Config, DataConfig, HttpConfig, IngestConfig, JournalConfig, LayoutConfig, LogConfig, MqttConfig,
     SiteConfig, TemplatesConfig, TwinConfig,
 };
-pub use setting::{Anonymous, Durability, LogFormat, Secret, UnknownDevices};
+pub use setting::{
+    Anonymous, ClientCertificates, Durability, LogFormat, MqttAction, MqttTransport, Permission, Secret,
+    UnknownDevices,
+};
 
-use schema::{KEYS, Key};
+use schema::KEYS;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,13 +121,21 @@ pub struct Loaded {
     pub config: Config,
     /// What the operator should know.
     pub notices: Vec<Notice>,
-    origins: BTreeMap<&'static str, Origin>,
+    origins: Origins,
 }
 
 impl Loaded {
-    /// Where a key's value comes from; `key` is `section.key`.
+    /// Where a key's value comes from; `key` is `section.key`, or `section.list[number].key` as in
+    /// `mqtt.listeners[0].address`.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
-        KEYS.iter().find(|known| known.path == key).map(|known| origin_of(&self.origins, known))
+        let known = KEYS.iter().find(|known| known.path == key);
+        known.map(|known| origin_of(&self.origins, known.path)).or_else(|| self.origins.get(key))
+    }
+
+    /// A fault found where a value was put to use; `key` is as for [`Loaded::origin`].
+    pub fn fault(&self, key: &str, value: String, problem: String, allowed: String) -> ConfigError {
+        let origin = self.origin(key).cloned().unwrap_or(Origin::Default);
+        ConfigError { origin, key: key.to_owned(), value: Some(value), problem, allowed }
     }
 
     /// The effective values as TOML, each with its origin, then the notices; for `openegiz config check`. Secrets
@@ -132,8 +145,11 @@ impl Loaded {
     }
 }
 
-fn origin_of<'a>(origins: &'a BTreeMap<&'static str, Origin>, key: &Key) -> &'a Origin {
-    origins.get(key.path).unwrap_or(&Origin::Default)
+/// Where each value that is not the default comes from.
+type Origins = BTreeMap<String, Origin>;
+
+fn origin_of<'a>(origins: &'a Origins, path: &str) -> &'a Origin {
+    origins.get(path).unwrap_or(&Origin::Default)
 }
 
 /// Reads the configuration: defaults, then `file` if there is one, then the variables.

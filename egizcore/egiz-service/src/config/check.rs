@@ -1,30 +1,53 @@
 //! Checks that concern more than one key, and the secrets that keys point to.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::items::LISTS;
 use super::schema::{Config, KEYS};
-use super::setting::{Anonymous, Secret};
-use super::{ConfigError, Notice, Origin};
+use super::setting::{Anonymous, MqttTransport, Secret};
+use super::{ConfigError, Notice, Origins, origin_of};
 
 /// Collects the faults between keys.
-pub(super) fn between_keys(
-    config: &Config,
-    origins: &BTreeMap<&'static str, Origin>,
-    errors: &mut Vec<ConfigError>,
-) {
+pub(super) fn between_keys(config: &Config, origins: &Origins, errors: &mut Vec<ConfigError>) {
     let mut fault =
         |path: &str, problem: String, allowed: &str| errors.push(at(config, origins, path, problem, allowed));
     let http = &config.http;
-    let listeners = [
-        ("http.listen", Some(http.listen)),
-        ("http.vision_listen", http.vision_listen),
-        ("mqtt.listen", Some(config.mqtt.listen)),
+    let mut listeners = vec![
+        ("http.listen".to_owned(), Some(http.listen)),
+        ("http.vision_listen".to_owned(), http.vision_listen),
+        ("mqtt.listen".to_owned(), config.mqtt.listen),
     ];
+    let more = config.mqtt_listeners.iter().enumerate();
+    listeners
+        .extend(more.map(|(at, listener)| (format!("mqtt.listeners[{at}].address"), Some(listener.address))));
     for (index, (path, address)) in listeners.iter().enumerate() {
         let Some(address) = address.filter(|address| address.port() != 0) else { continue };
         if let Some((other, _)) = listeners[..index].iter().find(|(_, earlier)| *earlier == Some(address)) {
             fault(path, format!("is the address of {other}, too"), "an address of its own");
+        }
+    }
+    if config.mqtt.listen.is_none() && config.mqtt_listeners.is_empty() {
+        let problem = "leaves the broker without a listener".to_owned();
+        fault("mqtt.listen", problem, "an address, or at least one [[mqtt.listeners]]");
+    }
+    for (at, listener) in config.mqtt_listeners.iter().enumerate() {
+        let path = |key: &str| format!("mqtt.listeners[{at}].{key}");
+        match (&listener.certificate_file, &listener.key_file) {
+            (Some(_), None) => fault(&path("key_file"), "is missing".to_owned(), "the certificate's key"),
+            (None, Some(_)) => {
+                fault(&path("certificate_file"), "is missing".to_owned(), "the key's certificate");
+            }
+            (None, None) if listener.client_ca_file.is_some() => {
+                fault(&path("client_ca_file"), "needs TLS".to_owned(), "\"\", or a certificate_file, too");
+            }
+            (None, None) if listener.tls_1_2 => {
+                fault(&path("tls_1_2"), "needs TLS".to_owned(), "false, or a certificate_file, too");
+            }
+            _ => {}
+        }
+        if listener.transport == MqttTransport::Tcp && !listener.allowed_origins.is_empty() {
+            let problem = "is for browsers".to_owned();
+            fault(&path("allowed_origins"), problem, "[], or transport = \"websocket\"");
         }
     }
     let journal = &config.journal;
@@ -49,7 +72,7 @@ pub(super) fn between_keys(
 
 /// Who comes in without a token where nothing was said: with a token file, nobody. Whoever sets one wants it asked for,
 /// also behind a proxy, from where everybody seems to be on this machine.
-pub(super) fn unsaid(config: &mut Config, origins: &BTreeMap<&'static str, Origin>) {
+pub(super) fn unsaid(config: &mut Config, origins: &Origins) {
     if config.http.api_token_file.is_some() && !origins.contains_key("http.allow_anonymous") {
         config.http.allow_anonymous = Anonymous::Never;
     }
@@ -81,11 +104,7 @@ pub(super) fn notices(config: &Config, notices: &mut Vec<Notice>) {
 }
 
 /// Reads the token from its file.
-pub(super) fn api_token(
-    config: &Config,
-    origins: &BTreeMap<&'static str, Origin>,
-    errors: &mut Vec<ConfigError>,
-) -> Option<Secret> {
+pub(super) fn api_token(config: &Config, origins: &Origins, errors: &mut Vec<ConfigError>) -> Option<Secret> {
     let path = config.http.api_token_file.as_ref()?;
     let mut fault = |problem: String| {
         let allowed = "a file with 16 to 512 printable ASCII characters";
@@ -106,20 +125,25 @@ pub(super) fn api_token(
     Some(Secret::new(token.to_owned()))
 }
 
-fn at(
-    config: &Config,
-    origins: &BTreeMap<&'static str, Origin>,
-    path: &str,
-    problem: String,
-    allowed: &str,
-) -> ConfigError {
+fn at(config: &Config, origins: &Origins, path: &str, problem: String, allowed: &str) -> ConfigError {
     ConfigError {
-        origin: origins.get(path).cloned().unwrap_or(Origin::Default),
+        origin: origin_of(origins, path).clone(),
         key: path.to_owned(),
-        value: KEYS.iter().find(|key| key.path == path).map(|key| (key.show)(config)),
+        value: shown(config, path),
         problem,
         allowed: allowed.to_owned(),
     }
+}
+
+fn shown(config: &Config, path: &str) -> Option<String> {
+    if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+        return Some((key.show)(config));
+    }
+    let (list, rest) = path.split_once('[')?;
+    let (at, name) = rest.split_once("].")?;
+    let list = LISTS.iter().find(|known| known.path == list)?;
+    let key = list.keys.iter().find(|key| key.name == name)?;
+    Some((key.show)(config, at.parse().ok()?))
 }
 
 fn is_loopback(address: SocketAddr) -> bool {

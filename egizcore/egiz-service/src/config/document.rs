@@ -2,11 +2,11 @@
 //! committed files are compared with these in a test; `cargo run -p egiz-service --example write_config_docs` writes
 //! them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::items::{LISTS, List};
 use super::schema::{Config, KEYS, Key, SECTIONS, Section};
-use super::{Notice, Origin, origin_of};
+use super::{Notice, Origins, origin_of};
 
 const WIDTH: usize = 110;
 
@@ -27,6 +27,18 @@ pub fn example_toml() -> String {
             comment(&mut text, "# ", key.doc);
             comment(&mut text, "# ", &[&format!("Allowed: {}.", key.kind.allowed())]);
             let _ = writeln!(text, "{} = {}", key.name, (key.show)(&Config::default()));
+        }
+        for list in lists(section) {
+            text.push('\n');
+            comment(&mut text, "# ", list.doc);
+            let _ = writeln!(text, "# [[{}]]", list.path);
+            for key in list.keys {
+                text.push_str("#\n");
+                comment(&mut text, "# # ", key.doc);
+                let needed = if key.required { " Required." } else { "" };
+                comment(&mut text, "# # ", &[&format!("Allowed: {}.{needed}", key.kind.allowed())]);
+                let _ = writeln!(text, "# {} = {}", key.name, (key.show)(&Config::default(), 0));
+            }
         }
     }
     text
@@ -54,6 +66,23 @@ pub fn markdown() -> String {
             let default = (key.show)(&Config::default());
             let (allowed, meaning) = (cell(&key.kind.allowed()), cell(&joined(key.doc)));
             let _ = writeln!(text, "| `{}` | `{default}` | {allowed} | {meaning} |", key.name);
+        }
+        for list in lists(section) {
+            let _ = write!(
+                text,
+                "\n## [[{}]]\n\n{} May be given several times, and has no environment variables.\n\n",
+                list.path,
+                joined(list.doc)
+            );
+            text.push_str("| key | default | allowed | meaning |\n|---|---|---|---|\n");
+            for key in list.keys {
+                let default = match key.required {
+                    true => "required".to_owned(),
+                    false => format!("`{}`", (key.show)(&Config::default(), 0)),
+                };
+                let (allowed, meaning) = (cell(&key.kind.allowed()), cell(&joined(key.doc)));
+                let _ = writeln!(text, "| `{}` | {default} | {allowed} | {meaning} |", key.name);
+            }
         }
     }
     text
@@ -83,11 +112,7 @@ pub fn env_example() -> String {
 }
 
 /// The effective values with their origins, then the notices.
-pub(super) fn report(
-    config: &Config,
-    origins: &BTreeMap<&'static str, Origin>,
-    notices: &[Notice],
-) -> String {
+pub(super) fn report(config: &Config, origins: &Origins, notices: &[Notice]) -> String {
     let mut text = String::new();
     for (section, keys) in sections() {
         if !text.is_empty() {
@@ -96,7 +121,17 @@ pub(super) fn report(
         let _ = writeln!(text, "[{}]", section.name);
         for key in keys {
             let line = format!("{} = {}", key.name, (key.show)(config));
-            let _ = writeln!(text, "{line:<50} # {}", origin_of(origins, key));
+            let _ = writeln!(text, "{line:<50} # {}", origin_of(origins, key.path));
+        }
+        for list in lists(section) {
+            for at in 0..(list.len)(config) {
+                let _ = writeln!(text, "\n[[{}]]", list.path);
+                for key in list.keys {
+                    let line = format!("{} = {}", key.name, (key.show)(config, at));
+                    let path = format!("{}[{at}].{}", list.path, key.name);
+                    let _ = writeln!(text, "{line:<50} # {}", origin_of(origins, &path));
+                }
+            }
         }
     }
     for notice in notices {
@@ -107,6 +142,10 @@ pub(super) fn report(
 
 fn sections() -> impl Iterator<Item = (&'static Section, Vec<&'static Key>)> {
     SECTIONS.iter().map(|section| (section, KEYS.iter().filter(|key| key.section == section.name).collect()))
+}
+
+fn lists(section: &Section) -> impl Iterator<Item = &'static List> {
+    LISTS.iter().filter(|list| list.section == section.name)
 }
 
 fn joined(doc: &[&str]) -> String {

@@ -1,6 +1,5 @@
 //! Lays the file and the variables over the defaults, collecting faults instead of stopping.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -8,9 +7,10 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::check;
+use super::items::{LISTS, List, MAX_ITEMS};
 use super::schema::{Config, KEYS, Key, SECTIONS};
 use super::setting::Raw;
-use super::{ConfigError, ConfigErrors, Loaded, Notice, Origin};
+use super::{ConfigError, ConfigErrors, Loaded, Notice, Origin, Origins};
 
 const PREFIX: &str = "EGIZ__";
 
@@ -33,7 +33,7 @@ const NOT_USED: [(&str, &str); 2] = [
 pub(super) struct Read {
     pub(super) errors: Vec<ConfigError>,
     config: Config,
-    origins: BTreeMap<&'static str, Origin>,
+    origins: Origins,
     notices: Vec<Notice>,
 }
 
@@ -89,13 +89,83 @@ impl Read {
         entries.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in entries {
             let at = origin(name.span());
+            if let Some(list) =
+                LISTS.iter().find(|list| list.section == section && list.name == name.get_ref())
+            {
+                self.list(list, value, origin);
+                continue;
+            }
             let known = KEYS.iter().find(|key| key.section == section && key.name == name.get_ref());
             match known {
                 Some(key) => self.value(key, &Raw::Toml(value.get_ref()), at),
                 None => {
                     let keys = KEYS.iter().filter(|key| key.section == section).map(|key| key.path);
-                    self.unknown(at, &format!("{section}.{}", name.get_ref()), keys);
+                    let lists = LISTS.iter().filter(|list| list.section == section).map(|list| list.path);
+                    self.unknown(at, &format!("{section}.{}", name.get_ref()), keys.chain(lists));
                 }
+            }
+        }
+    }
+
+    /// Takes the items of one list, in their order.
+    fn list(
+        &mut self,
+        list: &'static List,
+        value: &Spanned<DeValue<'_>>,
+        origin: &impl Fn(std::ops::Range<usize>) -> Origin,
+    ) {
+        let tables = value.get_ref().as_array().and_then(|items| {
+            let tables = items.iter().map(|item| Some((item.span(), item.get_ref().as_table()?)));
+            tables.collect::<Option<Vec<_>>>().filter(|tables| tables.len() <= MAX_ITEMS)
+        });
+        let Some(tables) = tables else {
+            self.errors.push(ConfigError {
+                origin: origin(value.span()),
+                key: list.path.to_owned(),
+                value: Some(Raw::Toml(value.get_ref()).shown()),
+                problem: "is no list of tables".to_owned(),
+                allowed: format!("up to {MAX_ITEMS} tables, each under [[{}]]", list.path),
+            });
+            return;
+        };
+        for (at, (span, table)) in tables.into_iter().enumerate() {
+            (list.push)(&mut self.config);
+            let path = |key: &str| format!("{}[{at}].{key}", list.path);
+            self.origins.insert(format!("{}[{at}]", list.path), origin(span.clone()));
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by_key(|(name, _)| name.span().start);
+            for (name, value) in entries {
+                let from = origin(name.span());
+                let Some(key) = list.keys.iter().find(|key| key.name == name.get_ref()) else {
+                    let names: Vec<_> = list.keys.iter().map(|key| path(key.name)).collect();
+                    self.unknown(from, &path(name.get_ref()), names.iter().map(String::as_str));
+                    continue;
+                };
+                let raw = Raw::Toml(value.get_ref());
+                if key.kind.check(&raw).is_some_and(|checked| (key.set)(&mut self.config, at, checked)) {
+                    self.origins.insert(path(key.name), from);
+                } else {
+                    let (problem, allowed) = ("is not allowed".to_owned(), key.kind.allowed());
+                    let value = Some(raw.shown());
+                    self.errors.push(ConfigError {
+                        origin: from,
+                        key: path(key.name),
+                        value,
+                        problem,
+                        allowed,
+                    });
+                }
+            }
+            for key in list.keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
+                let (problem, allowed) = ("is missing".to_owned(), key.kind.allowed());
+                let from = origin(span.clone());
+                self.errors.push(ConfigError {
+                    origin: from,
+                    key: path(key.name),
+                    value: None,
+                    problem,
+                    allowed,
+                });
             }
         }
     }
@@ -126,7 +196,7 @@ impl Read {
 
     fn value(&mut self, key: &'static Key, raw: &Raw<'_>, origin: Origin) {
         if key.kind.check(raw).is_some_and(|checked| (key.set)(&mut self.config, checked)) {
-            self.origins.insert(key.path, origin);
+            self.origins.insert(key.path.to_owned(), origin);
         } else {
             self.refuse(key, raw.shown(), origin);
         }

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::items::{MqttAclRule, MqttListener};
 use super::setting::{
     Anonymous, Checked, Durability, Kind, LogFormat, Secret, Setting, UnknownDevices, whole, whole_or_zero,
 };
@@ -48,6 +49,10 @@ macro_rules! table {
             $($(#[doc = $section_doc])* pub $section: $type,)*
             /// The HTTP side's token, read from `http.api_token_file`.
             pub api_token: Option<Secret>,
+            /// Where the broker listens besides `mqtt.listen`: `[[mqtt.listeners]]`.
+            pub mqtt_listeners: Vec<MqttListener>,
+            /// Who may publish and subscribe to what: `[[mqtt.acl]]`.
+            pub mqtt_acl: Vec<MqttAclRule>,
         }
 
         $(
@@ -158,8 +163,8 @@ table! {
 
     /// The MQTT broker (versions 3.1.1 and 5).
     mqtt: MqttConfig {
-        /// Where the broker listens.
-        listen: SocketAddr = loopback(1883), Kind::Address { optional: false };
+        /// Where the broker listens without TLS; [[mqtt.listeners]] are others beside it.
+        listen: Option<SocketAddr> = Some(loopback(1883)), Kind::Address { optional: true };
         /// Who may connect without user name and password. Others need a device's credential and publish only
         /// under the device's own topic.
         allow_anonymous: Anonymous = Anonymous::Loopback, Kind::OneOf(Anonymous::WORDS);
@@ -172,6 +177,8 @@ table! {
         max_connections_per_address: usize = 10_000, whole(1, 100_000, "");
         /// How long a connection may take to send CONNECT.
         connect_timeout_s: u64 = 10, whole(1, 120, "seconds");
+        /// The largest CONNECT; a larger one ends the connection before it is read.
+        max_connect_packet_bytes: u64 = 16 * KIB, whole(64, MIB, "bytes");
         /// The longest keep-alive. MQTT 5 clients that ask for a longer one are told this one; others are taken as
         /// gone after one and a half of it in silence.
         keep_alive_max_s: u16 = 3_600, whole(5, 65_535, "seconds");

@@ -35,13 +35,24 @@ impl Raw<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Boolean,
-    Integer { min: u64, max: u64, unit: &'static str, zero: &'static str },
+    Integer {
+        min: u64,
+        max: u64,
+        unit: &'static str,
+        zero: &'static str,
+    },
     OneOf(&'static [&'static str]),
     Name,
-    Address { optional: bool },
-    Path { optional: bool },
+    Address {
+        optional: bool,
+    },
+    Path {
+        optional: bool,
+    },
     List,
     LogLevel,
+    /// Any text that is not empty.
+    Text,
 }
 
 /// A whole number from `min` to `max` of `unit`.
@@ -85,6 +96,7 @@ impl Kind {
                 let text = "an IP address and a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"; port 0 takes a free one";
                 if *optional { format!("{text}; \"\" = off") } else { text.to_owned() }
             }
+            Kind::Text => "a text that is not empty".to_owned(),
             Kind::Path { optional: true } => "a path, or \"\" for none".to_owned(),
             Kind::Path { optional: false } => "a path".to_owned(),
             Kind::List => format!("up to {MAX_LIST_ITEMS} texts; in a variable separated by commas"),
@@ -120,6 +132,7 @@ impl Kind {
             }
             Kind::Path { optional } => *optional || !text.is_empty(),
             Kind::LogLevel => crate::logging::is_level(text),
+            Kind::Text => !text.is_empty(),
             Kind::Boolean | Kind::Integer { .. } | Kind::List => false,
         }
     }
@@ -306,6 +319,36 @@ word_settings! {
         Discover = "discover",
         /// Their telemetry is counted and dropped.
         Ignore = "ignore",
+    }
+    /// How MQTT packets are carried.
+    MqttTransport {
+        /// As they are.
+        Tcp = "tcp",
+        /// In WebSocket frames.
+        WebSocket = "websocket",
+    }
+    /// Whether clients must show a certificate.
+    ClientCertificates {
+        /// They must.
+        Required = "required",
+        /// They may.
+        Optional = "optional",
+    }
+    /// What a rule is about.
+    MqttAction {
+        /// Publishing and subscribing.
+        All = "all",
+        /// Publishing.
+        Publish = "publish",
+        /// Subscribing.
+        Subscribe = "subscribe",
+    }
+    /// What a rule says.
+    Permission {
+        /// Yes.
+        Allow = "allow",
+        /// No.
+        Deny = "deny",
     }
     /// The form of log lines.
     LogFormat {

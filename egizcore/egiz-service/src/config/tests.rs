@@ -1,3 +1,6 @@
+mod lists;
+
+use super::schema::Key;
 use super::setting::Kind;
 use super::*;
 
@@ -44,6 +47,7 @@ fn other_values(key: &Key) -> [String; 2] {
         Kind::Path { .. } => vec![file!().into(), "Cargo.toml".into()],
         Kind::List => vec!["https://a.example,https://b.example".into(), "c.example".into()],
         Kind::LogLevel => vec!["warn".into(), "info,egiz_broker=debug".into()],
+        Kind::Text => vec!["one".into(), "another".into()],
     };
     let others: Vec<_> =
         candidates.into_iter().filter(|value| default.trim_matches('"') != value.as_str()).collect();
