@@ -121,13 +121,14 @@ fn synced_group_behind(
     mut at: u64,
     next: Offset,
 ) -> io::Result<Option<u64>> {
+    // Every place is looked at, also inside of valid groups: one that lies there by mistake may reach into the next.
     while let Some(found) = find(source, &salt.to_le_bytes(), at + 1)? {
         at = found;
-        while let Ok(group) = group_at(source, at, salt)? {
-            if group.first >= next && group.synced_before {
-                return Ok(Some(at));
-            }
-            at += group.whole_bytes();
+        if let Ok(group) = group_at(source, at, salt)?
+            && group.first >= next
+            && group.synced_before
+        {
+            return Ok(Some(at));
         }
     }
     Ok(None)

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use egiz_journal::format::{Flaw, HEADER_BYTES, Header, begin_group, finish_group};
+use egiz_journal::recovery::scan_segment;
 use egiz_journal::{FileJournal, Journal, JournalConfig, OpenError};
 
 use crate::{append, batch, clock, config, metrics, open, open_with, read, segment_files};
@@ -84,6 +85,30 @@ fn a_record_that_looks_like_a_commit_does_not_stop_the_journal_from_opening() {
     let (_, report) = open(folder.path());
     assert_eq!(report.next, 1);
     assert!(report.torn_tail.is_some());
+}
+
+/// A disk may write a commit where it does not belong; where that one ends, the next may begin with the same bytes.
+#[test]
+fn a_valid_commit_in_a_wrong_place_hides_no_damage() {
+    const SALT: u64 = 0x1122_3344_5566_7788;
+    let group = |first, record: &[u8], synced_before| {
+        let mut group = Vec::new();
+        begin_group(&mut group);
+        group.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        group.extend_from_slice(record);
+        finish_group(&mut group, SALT, first, 1, synced_before);
+        group
+    };
+    let mut bytes = Header { base: 0, salt: SALT, previous: None }.encode().to_vec();
+    bytes.extend_from_slice(&group(0, &[7; 60], true));
+    let second_at = bytes.len();
+    bytes.extend_from_slice(&group(1, b"acknowledged", true));
+    let misplaced = group(2, &SALT.to_le_bytes()[..4], false);
+    let misplaced_at = second_at + 4 - misplaced.len();
+    bytes[misplaced_at..second_at + 4].copy_from_slice(&misplaced);
+    let (_, scan) = scan_segment(&bytes).expect("its header is whole");
+    assert_eq!(scan.valid_bytes, HEADER_BYTES as u64);
+    assert_eq!(scan.damaged_before, Some(second_at as u64));
 }
 
 /// Sixty records of twenty bytes, in many segments.
