@@ -4,6 +4,7 @@
 //! message whose values did not change is compared without allocating. Whole numbers stay whole (`195` is written back
 //! as `195`), yet equal their floating twin (`195 == 195.0`). There is no NaN and no infinity: JSON has none.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -106,9 +107,14 @@ impl Value {
         }
     }
 
-    /// Whether an encoded value says the same, without decoding it into an owned one.
+    /// Whether an encoded value says the same; without decoding it into an owned one, unless an object's members come in
+    /// another order or twice.
     #[must_use]
     pub fn same_as(&self, other: &ValueRef<'_>) -> bool {
+        self.same_in_order(other) || (other.holds_object() && *self == other.to_owned())
+    }
+
+    fn same_in_order(&self, other: &ValueRef<'_>) -> bool {
         match (self, other) {
             (Self::Null, ValueRef::Null) => true,
             (Self::Bool(a), ValueRef::Bool(b)) => a == b,
@@ -116,15 +122,16 @@ impl Value {
             (Self::Text(a), ValueRef::Text(b)) => **a == **b,
             (Self::List(a), ValueRef::List(b)) => {
                 let mut items = b.iter();
-                a.iter().all(|mine| items.next().is_some_and(|theirs| mine.same_as(&theirs)))
+                a.iter().all(|mine| items.next().is_some_and(|theirs| mine.same_in_order(&theirs)))
                     && items.next().is_none()
             }
             (Self::Map(a), ValueRef::Map(b)) => {
-                let mut count = 0;
-                b.iter().all(|(name, theirs)| {
-                    count += 1;
-                    self.member(name).is_some_and(|mine| mine.same_as(&theirs))
-                }) && count == a.len()
+                let mut members = b.iter();
+                a.iter().all(|(name, mine)| {
+                    members
+                        .next()
+                        .is_some_and(|(other, theirs)| **name == *other && mine.same_in_order(&theirs))
+                }) && members.next().is_none()
             }
             (mine, theirs) => match (mine.as_f64(), theirs.as_f64()) {
                 (Some(a), Some(b)) => a == b,
@@ -193,15 +200,25 @@ impl PartialEq for Value {
             (Self::Int(a), Self::Int(b)) => a == b,
             (Self::Text(a), Self::Text(b)) => a == b,
             (Self::List(a), Self::List(b)) => a == b,
-            (Self::Map(a), Self::Map(b)) => {
-                a.len() == b.len() && a.iter().all(|(name, mine)| other.member(name) == Some(mine))
-            }
+            (Self::Map(a), Self::Map(b)) => same_members(a, b),
             _ => match (self.as_f64(), other.as_f64()) {
                 (Some(a), Some(b)) => a == b,
                 _ => false,
             },
         }
     }
+}
+
+/// Compares in about as many steps as there are members, so that large objects from outside cannot cost their square.
+fn same_members(a: &[(Box<str>, Value)], b: &[(Box<str>, Value)]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    if a.iter().zip(b).all(|((one, _), (other, _))| one == other) {
+        return a.iter().zip(b).all(|((_, one), (_, other))| one == other);
+    }
+    let by_name: BTreeMap<&str, &Value> = b.iter().map(|(name, value)| (&**name, value)).collect();
+    a.iter().all(|(name, value)| by_name.get(&**name) == Some(&value))
 }
 
 impl Serialize for Value {
@@ -251,7 +268,17 @@ impl ValueRef<'_> {
         }
     }
 
-    /// Copies it out of the record.
+    /// Whether there is an object in it.
+    fn holds_object(&self) -> bool {
+        match self {
+            Self::List(items) => items.iter().any(|item| item.holds_object()),
+            Self::Map(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Copies it out of the record. Of a member that an object has twice, which devices can send, the last value counts, as
+    /// with most readers of JSON.
     #[must_use]
     pub fn to_owned(&self) -> Value {
         match self {
@@ -262,7 +289,16 @@ impl ValueRef<'_> {
             Self::Text(text) => Value::text(text),
             Self::List(list) => Value::List(list.iter().map(|item| item.to_owned()).collect()),
             Self::Map(map) => {
-                Value::Map(map.iter().map(|(name, value)| (name.into(), value.to_owned())).collect())
+                let mut members: Vec<(Box<str>, Value)> = Vec::new();
+                let mut places = BTreeMap::new();
+                for (name, value) in map.iter() {
+                    let place = *places.entry(name).or_insert(members.len());
+                    match members.get_mut(place) {
+                        Some((_, earlier)) => *earlier = value.to_owned(),
+                        None => members.push((name.into(), value.to_owned())),
+                    }
+                }
+                Value::Map(members.into())
             }
         }
     }

@@ -66,6 +66,38 @@ fn whole_numbers_stay_whole_and_equal_their_floating_twin() {
     );
 }
 
+/// `{"a":1,"b":2,"a":3}` as a device may send it.
+#[test]
+fn of_a_member_that_comes_twice_the_last_value_counts() {
+    let mut bytes = Vec::new();
+    let mut writer = ItemWriter::new(&mut bytes);
+    let start = writer.begin_map();
+    for (name, number) in [("a", 1), ("b", 2), ("a", 3)] {
+        writer.name(name);
+        writer.int(number);
+    }
+    writer.end(start);
+    let borrowed = ItemReader::new(&bytes).value(1).expect("it was written here");
+    let owned = borrowed.to_owned();
+    assert_eq!(owned.to_string(), r#"{"a":3,"b":2}"#);
+    assert_eq!(owned, owned.clone());
+    assert!(owned.same_as(&borrowed));
+    assert!(!Value::from_json(&json!({"a": 1, "b": 2})).same_as(&borrowed));
+    assert!(!Value::from_json(&json!({"a": 3, "b": 2, "c": 1})).same_as(&borrowed));
+}
+
+#[test]
+fn the_order_of_members_does_not_matter() {
+    let map = |names: [&str; 3]| Value::Map(names.map(|name| (name.into(), Value::text(name))).into());
+    let (one, other) = (map(["a", "b", "c"]), map(["c", "a", "b"]));
+    let mut bytes = Vec::new();
+    Value::List([other.clone()].into()).encode(&mut bytes);
+    let borrowed = ItemReader::new(&bytes).value(2).expect("it was written here");
+    assert_eq!(one, other);
+    assert!(Value::List([one].into()).same_as(&borrowed));
+    assert_ne!(map(["a", "b", "d"]), other);
+}
+
 #[test]
 fn a_value_is_small() {
     assert_eq!(size_of::<Value>(), 24);
