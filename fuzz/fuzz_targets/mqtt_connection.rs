@@ -12,12 +12,12 @@
 
 use bytes::BytesMut;
 use egiz_broker::Publish;
-use egiz_broker::session::{Event, Fault, Session, SessionLimits};
+use egiz_broker::protocol::{Event, Fault, Protocol, ProtocolLimits};
 use egiz_broker::topic;
 use libfuzzer_sys::fuzz_target;
 
-const LIMITS: SessionLimits =
-    SessionLimits { packet_bytes_max: 512, connect_bytes_max: 256, topic_aliases_max: 4, filters_max: 4 };
+const LIMITS: ProtocolLimits =
+    ProtocolLimits { packet_bytes_max: 512, connect_bytes_max: 256, topic_aliases_max: 4, filters_max: 4 };
 
 const CONNECT_3: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
 const CONNECT_5: &[u8] = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01c";
@@ -56,15 +56,15 @@ fn push_packets(mut rest: &[u8], out: &mut Vec<u8>) {
 
 /// What comes of `bytes` in pieces of `piece` bytes.
 fn run(bytes: &[u8], piece: usize) -> (Vec<String>, Option<Fault>) {
-    let mut session = Session::new(LIMITS);
+    let mut protocol = Protocol::new(LIMITS);
     let mut buffer = BytesMut::new();
     let mut events = Vec::new();
     for part in bytes.chunks(piece) {
         buffer.extend_from_slice(part);
         loop {
             let bytes_max =
-                if session.version().is_some() { LIMITS.packet_bytes_max } else { LIMITS.connect_bytes_max };
-            match session.receive(&mut buffer) {
+                if protocol.version().is_some() { LIMITS.packet_bytes_max } else { LIMITS.connect_bytes_max };
+            match protocol.receive(&mut buffer) {
                 Ok(Some(event)) => {
                     check(&event, events.is_empty());
                     events.push(format!("{event:?}"));
@@ -75,7 +75,7 @@ fn run(bytes: &[u8], piece: usize) -> (Vec<String>, Option<Fault>) {
                 }
                 Err(fault) => {
                     for _ in 0..2 {
-                        let after = session.receive(&mut buffer);
+                        let after = protocol.receive(&mut buffer);
                         assert!(after.is_err(), "after {fault} it takes {after:?}");
                         buffer.extend_from_slice(b"\xc0\x00");
                     }

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::PipelineMetrics;
-use crate::retained::Retained;
+use crate::retained::Kept;
 use crate::snapshot::{Snapshot, SnapshotFolder};
 
 /// Ticks and looks come at most this often.
@@ -47,13 +47,15 @@ impl Ticker {
 /// Takes snapshots so that a restart is quick and the journal can be trimmed.
 pub(crate) struct Snapshots {
     pub(crate) engine: Arc<RwLock<Engine>>,
-    pub(crate) retained: Arc<Mutex<Retained>>,
+    pub(crate) kept: Arc<Mutex<Kept>>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) folder: SnapshotFolder,
     pub(crate) interval: Duration,
     pub(crate) every_records: u64,
     /// The journal may grow by this much between snapshots, so that it can be trimmed before it is full.
     pub(crate) every_bytes: u64,
+    /// When the journal has grown to this, it is trimmed although MQTT sessions still need it.
+    pub(crate) session_bytes_max: u64,
     pub(crate) metrics: PipelineMetrics,
     /// The offset of the last snapshot.
     pub(crate) last: Mutex<Offset>,
@@ -87,6 +89,24 @@ impl Snapshots {
         }
     }
 
+    /// From where on MQTT sessions need the journal; nothing where that has become too much. A session whose client does
+    /// not come back must not stop the plant: its messages are given up then, which is counted when they are missed.
+    fn needed_by_sessions(&self) -> Option<Offset> {
+        let from = self.kept.lock().sessions.needed_from()?;
+        let status = self.journal.status();
+        if status.disk_bytes < self.session_bytes_max {
+            return Some(from);
+        }
+        if from > status.first {
+            tracing::warn!(
+                from,
+                disk_bytes = status.disk_bytes,
+                "MQTT sessions are too far behind; the journal is trimmed without them"
+            );
+        }
+        None
+    }
+
     /// Takes one now.
     ///
     /// # Errors
@@ -94,12 +114,14 @@ impl Snapshots {
     pub(crate) fn take(&self) -> std::io::Result<()> {
         let begun = Instant::now();
         let mut engine_bytes = Vec::new();
-        let mut retained_bytes = Vec::new();
+        let (mut retained_bytes, mut session_bytes) = (Vec::new(), Vec::new());
         let next_offset = {
             let engine = self.engine.read();
             engine.snapshot(&mut engine_bytes);
-            // Changed only under the engine's write lock, so both are of one moment.
-            self.retained.lock().encode(&mut retained_bytes);
+            // Changed only under the engine's write lock, so all are of one moment.
+            let kept = self.kept.lock();
+            kept.retained.encode(&mut retained_bytes);
+            kept.sessions.encode(&mut session_bytes);
             engine.next_offset()
         };
         self.metrics.snapshot_seconds.observe(begun.elapsed().as_secs_f64());
@@ -107,10 +129,12 @@ impl Snapshots {
             return Ok(());
         }
         let size_bytes = engine_bytes.len();
-        let needed_from =
-            self.folder.write(&Snapshot { next_offset, engine: engine_bytes, retained: retained_bytes })?;
+        let snapshot =
+            Snapshot { next_offset, engine: engine_bytes, retained: retained_bytes, sessions: session_bytes };
+        let needed_from = self.folder.write(&snapshot)?;
         *self.last.lock() = next_offset;
-        self.journal.release_before(needed_from);
+        self.journal
+            .release_before(self.needed_by_sessions().map_or(needed_from, |from| from.min(needed_from)));
         tracing::debug!(next_offset, size_bytes, "took a snapshot");
         Ok(())
     }

@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use egiz_broker::{ClientInfo, Intake, Publish, Receipt, Refusal, Room};
-use egiz_ingest::{Ingest, Source};
+use egiz_broker::{ClientInfo, Intake, Placed, Publish, Receipt, Refusal, Room};
+use egiz_ingest::{Ingest, Part, Source};
 use egiz_journal::{AppendError, Batch, Permit};
+use egiz_model::Offset;
+use egiz_model::record::{Body, Header, Record};
 
 use crate::pipeline::Pipeline;
 
@@ -28,16 +30,29 @@ impl Intake for MqttIntake {
         Box::new(self.pipeline.reserve(bytes).await)
     }
 
-    fn submit(&self, client: &Arc<ClientInfo>, publishes: &[Publish], room: Room, receipt: Receipt) {
+    fn submit(
+        &self,
+        client: &Arc<ClientInfo>,
+        publishes: &[Publish],
+        notes: &[Vec<u8>],
+        room: Room,
+        receipt: Receipt,
+    ) {
         let Ok(permit) = room.downcast::<Permit>() else {
             return receipt.refused(Refusal::Internal);
         };
         let received = (self.clock)();
         let mut batch = Batch::new();
+        // Where in the batch the messages are that subscribers are owed.
+        let mut owed = Vec::new();
         SCRATCH.with_borrow_mut(|scratch| {
             for publish in publishes {
                 // Properties are kept with the message only; encoding them for every sample would be waste.
-                let properties = if publish.retain() { publish.encoded_properties() } else { Vec::new() };
+                let properties = if publish.retain() || publish.is_owed() {
+                    publish.encoded_properties()
+                } else {
+                    Vec::new()
+                };
                 let source = Source {
                     received,
                     principal: &client.principal,
@@ -45,19 +60,32 @@ impl Intake for MqttIntake {
                     topic: publish.topic(),
                     qos: publish.qos(),
                     retain: publish.retain(),
-                    owed: false,
+                    owed: publish.is_owed(),
                     payload: publish.payload(),
                     properties: &properties,
                 };
-                self.ingest.map(&source, scratch, |_, record| batch.push(record));
+                self.ingest.map(&source, scratch, |part, record| {
+                    if part == Part::Whole && publish.is_owed() {
+                        owed.push(batch.len() as Offset);
+                    }
+                    batch.push(record);
+                });
             }
         });
-        if batch.is_empty() {
-            // Only messages that nobody asked to be kept.
-            return receipt.committed();
+        for note in notes {
+            let header = Header { received, principal: &client.principal, correlation: "" };
+            batch.push(&Record { header, body: Body::Broker(note) }.to_bytes());
         }
-        let on_durable = move |result: &Result<(), AppendError>| match result {
-            Ok(()) => receipt.committed(),
+        if batch.is_empty() && !publishes.is_empty() {
+            // Only messages that nobody asked to be kept.
+            return receipt.committed(Placed::default());
+        }
+        let records = batch.len() as Offset;
+        let on_durable = move |result: Result<Offset, &AppendError>| match result {
+            Ok(first) => {
+                owed.iter_mut().for_each(|offset| *offset += first);
+                receipt.committed(Placed { owed: &owed, end: first + records });
+            }
             Err(AppendError::NoSpace(_) | AppendError::LimitReached { .. }) => {
                 receipt.refused(Refusal::NoSpace)
             }

@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod acl;
+mod archive;
 mod caretaker;
 mod certificates;
 mod cli;

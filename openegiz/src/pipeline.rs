@@ -30,7 +30,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::metrics::PipelineMetrics;
-use crate::retained::Retained;
+use crate::retained::Kept;
 
 /// Batches between the committer and the apply thread. Full: the committer waits.
 const APPLY_QUEUE_BATCHES: usize = 1024;
@@ -47,8 +47,8 @@ pub(crate) type Observer = Box<dyn FnMut(&[Change]) + Send>;
 pub(crate) struct State {
     /// The twins.
     pub(crate) engine: Arc<RwLock<Engine>>,
-    /// The broker's retained messages as of the records applied.
-    pub(crate) retained: Arc<Mutex<Retained>>,
+    /// What the broker must find again, as of the records applied.
+    pub(crate) kept: Arc<Mutex<Kept>>,
 }
 
 /// The way of every record.
@@ -57,8 +57,8 @@ pub(crate) struct Pipeline {
     to_apply: SyncSender<Work>,
 }
 
-/// Called when a batch is durable, or will never be.
-type OnDurable = Box<dyn FnOnce(&Result<(), AppendError>) + Send>;
+/// Called when a batch is durable, with the offset of its first record, or will never be.
+type OnDurable = Box<dyn FnOnce(Result<Offset, &AppendError>) + Send>;
 
 /// A committed batch, when it was durable, and who waits for what comes of it.
 type Pending = (Committed, Timestamp, Option<oneshot::Sender<Vec<Applied>>>);
@@ -127,13 +127,13 @@ impl Pipeline {
         let to_apply = self.to_apply.clone();
         let on_commit = Box::new(move |result: Result<Committed, AppendError>| match result {
             Ok(committed) => {
-                on_durable(&Ok(()));
+                on_durable(Ok(committed.first));
                 let durable = Timestamp::from_micros(committed.durable_at_micros);
                 let work = Work::Apply { committed, durable, answer };
                 // The apply thread ends only after the journal is closed; until then somebody receives.
                 let _ = to_apply.send(work);
             }
-            Err(error) => on_durable(&Err(error)),
+            Err(error) => on_durable(Err(&error)),
         });
         self.journal.submit(batch, permit, on_commit);
     }
@@ -188,18 +188,12 @@ impl Applier {
             for (committed, durable, answer) in pending.drain(..) {
                 let mut outcomes = answer.as_ref().map(|_| Vec::with_capacity(committed.batch.len()));
                 for (offset, bytes) in (committed.first..).zip(committed.batch.iter()) {
-                    let outcome = apply_record(
-                        &mut engine,
-                        &self.state.retained,
-                        offset,
-                        bytes,
-                        &mut changes,
-                    )
-                    .unwrap_or_else(|error| {
-                        self.metrics.unreadable.inc();
-                        tracing::error!(offset, %error, "a record of this program's own cannot be read");
-                        Outcome::Ignored
-                    });
+                    let outcome = apply_record(&mut engine, &self.state.kept, offset, bytes, &mut changes)
+                        .unwrap_or_else(|error| {
+                            self.metrics.unreadable.inc();
+                            tracing::error!(offset, %error, "a record of this program's own cannot be read");
+                            Outcome::Ignored
+                        });
                     if let Some(outcomes) = &mut outcomes {
                         outcomes.push(Applied { offset, durable, outcome });
                     }
@@ -228,16 +222,20 @@ impl Applier {
 /// Where the bytes are no record of this version; the engine counts it and goes on with the next.
 pub(crate) fn apply_record(
     engine: &mut Engine,
-    retained: &Mutex<Retained>,
+    kept: &Mutex<Kept>,
     offset: Offset,
     bytes: &[u8],
     changes: &mut Vec<Change>,
 ) -> Result<Outcome, egiz_model::record::DecodeError> {
     let record = Record::decode(bytes).inspect_err(|_| engine.skip(offset))?;
-    if let Body::Message(message) = &record.body
-        && message.retain
-    {
-        retained.lock().keep(message);
+    match &record.body {
+        Body::Message(message) if message.retain => kept.lock().retained.keep(message),
+        Body::Broker(note) => {
+            if let Err(error) = kept.lock().sessions.apply(offset, note) {
+                tracing::error!(offset, %error, "a note of the broker's cannot be read and is passed over");
+            }
+        }
+        _ => {}
     }
     Ok(engine.apply(offset, &record, changes))
 }

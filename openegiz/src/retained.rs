@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use egiz_broker::Ledger;
 use egiz_model::record::DecodeError;
 use egiz_model::record::Message;
 use egiz_model::record::format::{ItemReader, ItemWriter};
@@ -14,6 +15,13 @@ pub(crate) struct RetainedMessage {
     pub(crate) qos: u8,
     pub(crate) payload: Box<[u8]>,
     pub(crate) properties: Box<[u8]>,
+}
+
+/// What the broker must find again after a restart.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) retained: Retained,
+    pub(crate) sessions: Ledger,
 }
 
 /// Retained messages by topic.

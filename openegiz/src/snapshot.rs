@@ -1,7 +1,7 @@
 //! Snapshots of the live state: written beside the journal, so that a restart replays minutes instead of years.
 //!
-//! A file `snapshot-<next offset>.egs` holds `magic version next-offset engine-length engine retained-length retained
-//! crc32c`; it is written under another name, synced, renamed, and the folder synced, so that a half-written one never
+//! A file `snapshot-<next offset>.egs` holds `magic version next-offset engine-length engine retained-length retained sessions-length
+//! sessions crc32c`; it is written under another name, synced, renamed, and the folder synced, so that a half-written one never
 //! carries the name. The newest two are kept: should the newest be damaged, the older one and more of the journal give the
 //! same state. The journal is trimmed only behind the older of the two.
 
@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use egiz_model::Offset;
 
 const MAGIC: &[u8; 8] = b"EGIZSNAP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version before there were sessions.
+const VERSION_1: u32 = 1;
 const KEPT: usize = 2;
 
 /// What a snapshot holds, still encoded.
@@ -24,6 +26,8 @@ pub(crate) struct Snapshot {
     pub(crate) engine: Vec<u8>,
     /// The retained messages' own format.
     pub(crate) retained: Vec<u8>,
+    /// The MQTT sessions' own format.
+    pub(crate) sessions: Vec<u8>,
 }
 
 /// The folder with the snapshots.
@@ -45,11 +49,13 @@ impl SnapshotFolder {
     /// # Errors
     /// Where the disk is full or broken; the older snapshots are untouched.
     pub(crate) fn write(&self, snapshot: &Snapshot) -> io::Result<Offset> {
-        let mut bytes = Vec::with_capacity(snapshot.engine.len() + snapshot.retained.len() + 64);
+        let mut bytes = Vec::with_capacity(
+            snapshot.engine.len() + snapshot.retained.len() + snapshot.sessions.len() + 64,
+        );
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&snapshot.next_offset.to_le_bytes());
-        for part in [&snapshot.engine, &snapshot.retained] {
+        for part in [&snapshot.engine, &snapshot.retained, &snapshot.sessions] {
             bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
             bytes.extend_from_slice(part);
         }
@@ -108,7 +114,8 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, &'static str> {
     let (body, checksum) = bytes.split_last_chunk::<4>().ok_or("it is cut short")?;
     let body = body.strip_prefix(MAGIC).ok_or("it is no snapshot")?;
     let (version, rest) = body.split_first_chunk::<4>().ok_or("it is cut short")?;
-    if u32::from_le_bytes(*version) != VERSION {
+    let version = u32::from_le_bytes(*version);
+    if version != VERSION && version != VERSION_1 {
         return Err("it was written by another version");
     }
     if crc32c::crc32c(&bytes[..bytes.len() - 4]) != u32::from_le_bytes(*checksum) {
@@ -117,6 +124,7 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, &'static str> {
     let (next_offset, rest) = rest.split_first_chunk::<8>().ok_or("it is cut short")?;
     let (engine, rest) = part(rest)?;
     let (retained, rest) = part(rest)?;
+    let (sessions, rest) = if version == VERSION_1 { (&[][..], rest) } else { part(rest)? };
     if !rest.is_empty() {
         return Err("it has bytes left over");
     }
@@ -124,6 +132,7 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, &'static str> {
         next_offset: Offset::from_le_bytes(*next_offset),
         engine: engine.to_vec(),
         retained: retained.to_vec(),
+        sessions: sessions.to_vec(),
     })
 }
 
@@ -138,7 +147,7 @@ mod tests {
     use super::*;
 
     fn snapshot(next_offset: Offset) -> Snapshot {
-        Snapshot { next_offset, engine: vec![1; 100], retained: vec![2; 10] }
+        Snapshot { next_offset, engine: vec![1; 100], retained: vec![2; 10], sessions: vec![3; 5] }
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use egiz_broker::Ledger;
 use egiz_journal::{Durability, FileJournal, Journal, JournalConfig, JournalMetrics};
 use egiz_service::config;
 use egiz_twin::{Engine, Limits};
 use parking_lot::{Mutex, RwLock};
 
 use crate::pipeline::{State, apply_record};
-use crate::retained::Retained;
+use crate::retained::{Kept, Retained};
 use crate::snapshot::{Snapshot, SnapshotFolder};
 
 /// How many faults of a file are named at most.
@@ -95,15 +96,18 @@ fn replay(journal: &dyn Journal, newest: Option<Snapshot>, config: &config::Conf
         config.mqtt.max_retained_messages,
         usize::try_from(config.mqtt.max_retained_bytes).unwrap_or(usize::MAX),
     );
+    let mut sessions = Ledger::default();
     let mut engine = match newest {
         None => Engine::new(limits),
         Some(snapshot) => {
             retained.decode(&snapshot.retained).context("the snapshot's retained messages cannot be read")?;
+            sessions =
+                Ledger::decode(&snapshot.sessions).context("the snapshot's MQTT sessions cannot be read")?;
             Engine::restore(&snapshot.engine, limits).context("the snapshot cannot be read")?
         }
     };
     let from = engine.next_offset();
-    let retained = Mutex::new(retained);
+    let kept = Mutex::new(Kept { retained, sessions });
     let mut changes = Vec::new();
     let mut records = 0_u64;
     let mut unreadable = 0_u64;
@@ -120,7 +124,7 @@ fn replay(journal: &dyn Journal, newest: Option<Snapshot>, config: &config::Conf
         let more = cursor.next_group(|offset, bytes| {
             changes.clear();
             records += 1;
-            if let Err(error) = apply_record(&mut engine, &retained, offset, bytes, &mut changes) {
+            if let Err(error) = apply_record(&mut engine, &kept, offset, bytes, &mut changes) {
                 unreadable += 1;
                 tracing::error!(offset, %error, "a record cannot be read and is passed over");
             }
@@ -137,7 +141,7 @@ fn replay(journal: &dyn Journal, newest: Option<Snapshot>, config: &config::Conf
         took_ms = begun.elapsed().as_millis() as u64,
         "live state is where the journal ends"
     );
-    Ok(State { engine: Arc::new(RwLock::new(engine)), retained: Arc::new(retained) })
+    Ok(State { engine: Arc::new(RwLock::new(engine)), kept: Arc::new(kept) })
 }
 
 /// Checks the files that the configuration names, without opening anything else.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egiz_broker::{Broker, BrokerConfig, BrokerMetrics, Publish};
+use egiz_broker::{Broker, BrokerConfig, BrokerMetrics, Publish, Surroundings};
 use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, PayloadLimits};
 use egiz_journal::JournalMetrics;
 use egiz_model::record::{Body, Header, Record};
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::acceptor::{Acceptor, all_templates};
+use crate::archive::JournalArchive;
 use crate::caretaker::{Snapshots, Ticker, watch_journal};
 use crate::certificates::CertificateMetrics;
 use crate::door::{API_TOKEN_NAME, Door};
@@ -90,7 +91,7 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
         tokio::task::spawn_blocking(move || start::open(&config, metrics, clock)).await??
     };
     let engine = Arc::clone(&opened.state.engine);
-    let retained = Arc::clone(&opened.state.retained);
+    let kept = Arc::clone(&opened.state.kept);
     registry.register_collector(Box::new(EngineCollector(Arc::clone(&engine))));
     twin_part.up();
 
@@ -143,15 +144,21 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
         api_token: api_token_digest(config),
         acl: doors.acl,
     };
-    let broker = Broker::new(
-        broker_config(config),
-        Arc::new(intake),
-        Arc::new(door),
-        BrokerMetrics::register(registry),
-    );
-    broker.restore_retained(retained.lock().iter().map(|(topic, message)| {
+    let surroundings = Surroundings {
+        intake: Arc::new(intake),
+        archive: Arc::new(JournalArchive(Arc::clone(&opened.journal))),
+        gatekeeper: Arc::new(door),
+        clock: {
+            let clock = clock.clone();
+            Arc::new(move || clock().as_micros())
+        },
+    };
+    let broker = Broker::new(broker_config(config), surroundings, BrokerMetrics::register(registry));
+    broker.restore_sessions(&kept.lock().sessions);
+    broker.restore_retained(kept.lock().retained.iter().map(|(topic, message)| {
         Publish::new(topic, message.payload.to_vec().into(), message.qos, true)
             .with_encoded_properties(&message.properties)
+            .received_at(clock().as_micros())
     }));
     let supervisor_metrics = SupervisorMetrics::register(registry);
     let certificate_metrics = CertificateMetrics::register(registry);
@@ -178,12 +185,13 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
 
     let snapshots = Arc::new(Snapshots {
         engine: Arc::clone(&engine),
-        retained,
+        kept,
         journal: Arc::clone(&opened.journal),
         folder: opened.snapshots,
         interval: Duration::from_secs(config.twin.snapshot_interval_s),
         every_records: config.twin.snapshot_every_records,
         every_bytes: config.journal.max_total_bytes / 4,
+        session_bytes_max: config.journal.max_total_bytes / 4 * 3,
         metrics: pipeline_metrics,
         last: parking_lot::Mutex::new(last_snapshot),
     });
@@ -227,6 +235,16 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
         });
     }
 
+    {
+        let broker = broker.clone();
+        supervisor.spawn(TaskSpec::new("mqtt-sessions", Phase::Work), move |stop| {
+            let broker = broker.clone();
+            async move {
+                broker.keep_house(stop).await;
+                anyhow::Ok(())
+            }
+        });
+    }
     let urls = doors.listeners.open(&broker, &supervisor, &health, &certificate_metrics, clock)?;
     mqtt_part.up();
     if what != What::BrokerAlone {
@@ -405,6 +423,15 @@ pub(crate) fn broker_config(config: &Config) -> BrokerConfig {
         connect_bytes_max: usize::try_from(mqtt.max_connect_packet_bytes).unwrap_or(usize::MAX),
         connect_timeout: Duration::from_secs(mqtt.connect_timeout_s),
         keep_alive_max_s: mqtt.keep_alive_max_s,
+        sessions_max: mqtt.max_sessions,
+        session_expiry_max_s: mqtt.session_expiry_max_s,
+        receive_max: mqtt.receive_maximum,
+        sys_interval: Duration::from_secs(mqtt.sys_interval_s),
+        durability: match config.journal.durability {
+            config::Durability::Fsync => "fsync",
+            config::Durability::Os => "os",
+            config::Durability::Memory => "memory",
+        },
         retained_messages_max: mqtt.max_retained_messages,
         retained_bytes_max: usize::try_from(mqtt.max_retained_bytes).unwrap_or(usize::MAX),
         ..BrokerConfig::default()

@@ -1,22 +1,26 @@
-//! The broker: who is connected and who subscribes to what.
+//! The broker: what all connections share.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use tokio_util::sync::CancellationToken;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::unbounded_channel;
 
-use crate::gate::{Gatekeeper, Intake};
+use crate::gate::{ClientInfo, NothingRights, Surroundings};
+use crate::ledger::Ledger;
 use crate::listener::Places;
 use crate::message::Publish;
-use crate::metrics::{BrokerMetrics, Qos};
-use crate::outbox::{Delivery, Outbox};
+use crate::metrics::BrokerMetrics;
+use crate::planning;
+use crate::protocol::{ProtocolLimits, Retained, SubscribeRequest};
 use crate::retained::RetainedStore;
-use crate::router::{ClientNumber, Match, Router, Subscription};
-use crate::session::{Retained, SessionLimits, SubscribeRequest};
+use crate::router::{Match, Subscription};
+use crate::routes::Routes;
+use crate::session::{Planner, Session};
+use crate::sessions::Sessions;
 
 /// How a broker works. Every bound says what happens there.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +40,20 @@ pub struct BrokerConfig {
     pub keep_alive_max_s: u16,
     /// Subscriptions of one client; more are refused (0x97).
     pub subscriptions_max: usize,
-    /// Bytes that may wait for one client; see `outbox` for what happens then.
+    /// Bytes that may wait for one client in memory, once to be written and once for its window. At the bound a message of
+    /// QoS 0 is dropped; one of QoS 1 or 2 is read from the journal when there is room again.
     pub outbox_bytes_max: usize,
+    /// Sessions, connected or kept; a client beyond them is refused (0x97).
+    pub sessions_max: usize,
+    /// The longest time that a session is kept after its connection, in seconds; `u32::MAX` is for good. A client that asks
+    /// for more is told this one (MQTT 5) or has it (3.1.1).
+    pub session_expiry_max_s: u32,
+    /// Messages of QoS 1 and 2 that an MQTT 5 client may have under way; one more closes it (0x93).
+    pub receive_max: u16,
+    /// How often `$SYS` topics are published; zero is never.
+    pub sys_interval: Duration,
+    /// What acknowledged means, in a word for `$SYS`: `fsync`, `os` or `memory`.
+    pub durability: &'static str,
     /// Retained messages; a further one is not retained, and counted.
     pub retained_messages_max: usize,
     /// Bytes of retained messages; a further one is not retained, and counted.
@@ -58,7 +74,12 @@ impl Default for BrokerConfig {
             connect_timeout: Duration::from_secs(10),
             keep_alive_max_s: 0,
             subscriptions_max: 1000,
-            outbox_bytes_max: 16 << 20,
+            outbox_bytes_max: 1 << 20,
+            sessions_max: 100_000,
+            session_expiry_max_s: u32::MAX,
+            receive_max: 8192,
+            sys_interval: Duration::from_secs(10),
+            durability: "fsync",
             retained_messages_max: 100_000,
             retained_bytes_max: 64 << 20,
             topic_aliases_max: 64,
@@ -72,7 +93,9 @@ impl Default for BrokerConfig {
 pub struct BrokerStatus {
     /// Clients connected.
     pub clients: usize,
-    /// Their subscriptions.
+    /// Sessions, those of clients that are away included.
+    pub sessions: usize,
+    /// Subscriptions.
     pub subscriptions: usize,
     /// Retained messages.
     pub retained: usize,
@@ -90,68 +113,96 @@ impl std::fmt::Debug for Broker {
 
 pub(crate) struct Shared {
     pub(crate) config: BrokerConfig,
-    pub(crate) intake: Arc<dyn Intake>,
-    pub(crate) gatekeeper: Arc<dyn Gatekeeper>,
+    pub(crate) surroundings: Surroundings,
     pub(crate) metrics: BrokerMetrics,
-    router: RwLock<Router>,
-    /// Read before the router's lock: most plants have no subscriber at all.
-    subscriptions: AtomicUsize,
-    outboxes: RwLock<HashMap<ClientNumber, Arc<Outbox>>>,
-    clients: Mutex<HashMap<String, (ClientNumber, CancellationToken)>>,
+    pub(crate) sessions: Sessions,
+    pub(crate) routes: Routes,
     retained: Mutex<RetainedStore>,
     next_number: AtomicU64,
+    /// When the broker began; it makes assigned client ids unlike those of earlier runs.
+    begun_micros: i64,
     pub(crate) places: Arc<Places>,
+    /// Where tasks run that commits begin.
+    pub(crate) runtime: Handle,
+    /// Who publishes what the broker itself has to say.
+    pub(crate) itself: Arc<ClientInfo>,
+    pub(crate) planner: Planner,
+    /// Every message with an offset before this one has been offered to the sessions.
+    pub(crate) head: AtomicU64,
 }
 
 impl Broker {
-    /// A broker that listens nowhere yet.
+    /// A broker that listens nowhere yet. To be called within a Tokio runtime.
     #[must_use]
-    pub fn new(
-        config: BrokerConfig,
-        intake: Arc<dyn Intake>,
-        gatekeeper: Arc<dyn Gatekeeper>,
-        metrics: BrokerMetrics,
-    ) -> Self {
-        Self(Arc::new(Shared {
+    pub fn new(config: BrokerConfig, surroundings: Surroundings, metrics: BrokerMetrics) -> Self {
+        let begun_micros = (surroundings.clock)();
+        let (planner, plans) = unbounded_channel();
+        let shared = Arc::new(Shared {
+            planner,
+            begun_micros,
             config,
-            intake,
-            gatekeeper,
+            surroundings,
             metrics,
-            router: RwLock::new(Router::default()),
-            subscriptions: AtomicUsize::new(0),
-            outboxes: RwLock::new(HashMap::new()),
-            clients: Mutex::new(HashMap::new()),
+            sessions: Sessions::new(config.sessions_max),
+            routes: Routes::default(),
             retained: Mutex::new(RetainedStore::new(config.retained_messages_max, config.retained_bytes_max)),
             next_number: AtomicU64::new(1),
             places: Places::new(config.connections_max, config.connections_per_address_max),
-        }))
+            runtime: Handle::current(),
+            itself: Arc::new(ClientInfo {
+                client_id: String::new(),
+                principal: "openegiz/broker".to_owned(),
+                rights: Arc::new(NothingRights),
+            }),
+            head: AtomicU64::new(0),
+        });
+        shared.runtime.spawn(planning::note_plans(Arc::downgrade(&shared), plans));
+        Self(shared)
     }
 
     /// Takes retained messages in that were kept over a restart.
     pub fn restore_retained(&self, messages: impl IntoIterator<Item = Publish>) {
-        let mut retained = self.0.retained.lock();
         for message in messages {
-            if !retained.set(&message) {
-                BrokerMetrics::count(&self.0.metrics.dropped, "retained-full");
-            }
+            self.0.retain(&message);
         }
-        self.0.metrics.retained.set(retained.len() as u64);
+    }
+
+    /// Takes sessions in that were kept over a restart. To be called before clients are let in.
+    pub fn restore_sessions(&self, ledger: &Ledger) {
+        let shared = &self.0;
+        let now_micros = shared.now_micros();
+        for (client_id, kept) in &ledger.sessions {
+            let bytes_max = shared.config.outbox_bytes_max;
+            let (number, planner) = (shared.next_number(), shared.planner.clone());
+            let session = Session::restore(number, client_id, kept, bytes_max, planner, now_micros);
+            let session = Arc::new(session);
+            for (filter, own) in &kept.filters {
+                shared.routes.subscribe(&session, filter, (*own).into());
+            }
+            shared.sessions.put(session);
+        }
+        shared.note_counts();
     }
 
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> BrokerStatus {
         BrokerStatus {
-            clients: self.0.clients.lock().len(),
-            subscriptions: self.0.subscriptions.load(Ordering::Relaxed),
+            clients: usize::try_from(self.0.metrics.connections.get()).unwrap_or(usize::MAX),
+            sessions: self.0.sessions.len(),
+            subscriptions: self.0.routes.len(),
             retained: self.0.retained.lock().len(),
         }
     }
 }
 
 impl Shared {
-    pub(crate) fn session_limits(&self) -> SessionLimits {
-        SessionLimits {
+    pub(crate) fn now_micros(&self) -> i64 {
+        (self.surroundings.clock)()
+    }
+
+    pub(crate) fn limits(&self) -> ProtocolLimits {
+        ProtocolLimits {
             packet_bytes_max: self.config.packet_bytes_max,
             connect_bytes_max: self.config.connect_bytes_max,
             topic_aliases_max: self.config.topic_aliases_max,
@@ -159,86 +210,47 @@ impl Shared {
         }
     }
 
-    pub(crate) fn next_number(&self) -> ClientNumber {
+    pub(crate) fn next_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Makes a client known; a connection with the same id is told to go (3.1.4-3).
-    pub(crate) fn enter(
-        &self,
-        id: &str,
-        number: ClientNumber,
-        outbox: &Arc<Outbox>,
-        takeover: CancellationToken,
-    ) {
-        self.outboxes.write().insert(number, Arc::clone(outbox));
-        if let Some((_, older)) = self.clients.lock().insert(id.to_owned(), (number, takeover)) {
-            older.cancel();
-        }
-        self.metrics.connects.inc();
-        self.metrics.connections.inc();
+    /// A client id for a client that brought none; no session that is kept has it.
+    pub(crate) fn assigned_client_id(&self) -> String {
+        format!("assigned-{:x}-{:x}", self.begun_micros, self.next_number())
     }
 
-    /// Forgets a client and its subscriptions.
-    pub(crate) fn leave(&self, id: &str, number: ClientNumber, filters: impl Iterator<Item = String>) {
-        {
-            let mut router = self.router.write();
-            for filter in filters {
-                router.unsubscribe(number, &filter);
-            }
-            self.note_subscriptions(router.len());
-        }
-        self.outboxes.write().remove(&number);
-        let mut clients = self.clients.lock();
-        if clients.get(id).is_some_and(|(current, _)| *current == number) {
-            clients.remove(id);
-        }
-        self.metrics.connections.dec();
-    }
-
-    fn note_subscriptions(&self, count: usize) {
-        self.subscriptions.store(count, Ordering::Release);
-        self.metrics.subscriptions.set(count as u64);
+    pub(crate) fn note_counts(&self) {
+        self.metrics.subscriptions.set(self.routes.len() as u64);
+        self.metrics.sessions.set(self.sessions.len() as u64);
     }
 
     /// Subscribes, and returns the retained messages that the client gets for it.
     pub(crate) fn subscribe(
         &self,
-        number: ClientNumber,
+        session: &Arc<Session>,
         request: &SubscribeRequest,
         identifier: Option<NonZeroU32>,
-    ) -> (Match, Vec<Publish>) {
+    ) -> (Subscription, Vec<(Publish, Match)>) {
         let subscription = Subscription {
-            qos: request.qos.min(1),
+            qos: request.qos.min(2),
             no_local: request.no_local,
             retain_as_published: request.retain_as_published,
             identifier,
         };
-        let is_new = {
-            let mut router = self.router.write();
-            let is_new = router.subscribe(number, &request.filter, subscription);
-            self.note_subscriptions(router.len());
-            is_new
-        };
+        let is_new = self.routes.subscribe(session, &request.filter, subscription);
+        self.note_counts();
         let wanted = match request.retained {
             Retained::Always => true,
             Retained::IfNew => is_new,
             Retained::Never => false,
         };
-        let retained = if wanted { self.retained.lock().matching(&request.filter) } else { Vec::new() };
-        let how = Match {
-            qos: subscription.qos,
-            retain_as_published: true,
-            identifiers: identifier.into_iter().collect(),
-        };
-        (how, retained)
-    }
-
-    pub(crate) fn unsubscribe(&self, number: ClientNumber, filter: &str) -> bool {
-        let mut router = self.router.write();
-        let removed = router.unsubscribe(number, filter);
-        self.note_subscriptions(router.len());
-        removed
+        // A shared subscription gets none (3.8.3.1).
+        let shared = crate::topic::is_shared(&request.filter);
+        let found =
+            if wanted && !shared { self.retained.lock().matching(&request.filter) } else { Vec::new() };
+        let mut how = Match::default();
+        how.add(&subscription);
+        (subscription, found.into_iter().map(|message| (message, how.clone())).collect())
     }
 
     /// Keeps the message if it is to be retained.
@@ -249,40 +261,6 @@ impl Shared {
                 BrokerMetrics::count(&self.metrics.dropped, "retained-full");
             }
             self.metrics.retained.set(retained.len() as u64);
-        }
-    }
-
-    /// Sends a message to everybody who subscribes to it.
-    pub(crate) fn fan_out(&self, message: &Publish, from: Option<ClientNumber>) {
-        if self.subscriptions.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        let matches = self.router.read().matches(&message.topic, from);
-        if matches.is_empty() {
-            return;
-        }
-        let outboxes = self.outboxes.read();
-        for (number, how) in matches {
-            if let Some(outbox) = outboxes.get(&number) {
-                self.deliver(outbox, message, &how, false);
-            }
-        }
-    }
-
-    pub(crate) fn deliver(&self, outbox: &Outbox, message: &Publish, how: &Match, retained: bool) {
-        match outbox.deliver(message, how, retained) {
-            Delivery::Sent => {
-                self.metrics.sent.get_or_create(&Qos { qos: how.qos.min(message.qos) }).inc();
-            }
-            Delivery::Dropped => BrokerMetrics::count(&self.metrics.dropped, "subscriber-too-slow"),
-            Delivery::TooLarge => BrokerMetrics::count(&self.metrics.dropped, "larger-than-subscriber-takes"),
-            Delivery::Overflow => {
-                if !outbox.is_closed() {
-                    BrokerMetrics::count(&self.metrics.closed, "subscriber-too-slow");
-                    outbox.disconnect(0x97);
-                    outbox.close();
-                }
-            }
         }
     }
 }

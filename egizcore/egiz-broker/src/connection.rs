@@ -1,379 +1,207 @@
 //! One connection: a task that reads and one that writes.
 //!
 //! The reader takes a large read, decodes every whole packet in it, and hands all publishes over in one batch; while the
-//! intake has no room it does not read. The writer writes whatever has gathered in the outbox, and flushes once. Either
+//! intake has no room it does not read. What a packet asks for that a crash must not undo goes into the same batch as a note,
+//! and is answered once that is durable. The writer writes whatever has gathered in the outbox, and flushes once. Either
 //! ending ends both; a connection that did not say good-bye has its will published.
 
+mod batch;
+mod login;
+mod subscribing;
+mod writing;
+
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rmqtt_codec::types::QoS;
-use rmqtt_codec::{v3, v5};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use bytestring::ByteString;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Shared};
-use crate::gate::{ClientCertificate, ClientInfo, Denied, Login, Receipt, Refusal};
-use crate::listener::{Arrival, Reader, Writer};
+use crate::delivery::OnReceived;
+use crate::gate::{ClientInfo, Placed, Receipt};
+use crate::ledger::Note;
+use crate::listener::{Arrival, Reader};
 use crate::message::Publish;
 use crate::metrics::{BrokerMetrics, Qos};
-use crate::outbox::Outbox;
-use crate::router::ClientNumber;
-use crate::session::{ConnectRequest, Event, Fault, Session, SessionLimits, SubscribeRequest, Version};
+use crate::outbox::{Answer, Outbox, Takes};
+use crate::protocol::{Event, Fault, Protocol, Version};
+use crate::reader;
+use crate::routes::Route;
+use crate::session::Session;
 use crate::settling::Settling;
-use crate::topic;
+use batch::{Batch, Outcome, Reply, Sender};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// How long a connection that is being closed may take for what is left to write.
 const CLOSING_GRACE: Duration = Duration::from_secs(1);
-/// Topics that a client was allowed or denied, remembered; beyond, they are asked anew.
+/// How long a connection that is taken over may take to be gone.
+const TAKEOVER_GRACE: Duration = Duration::from_secs(5);
+/// Topics that a client publishes to, or was denied, remembered; beyond, they are asked anew.
 const REMEMBERED_TOPICS: usize = 64;
-
-/// Who calls, from where, and until when it is to be let in.
-struct Caller<'a> {
-    request: &'a ConnectRequest,
-    peer: SocketAddr,
-    certificate: Option<&'a ClientCertificate>,
-    deadline: Instant,
-}
 
 /// Why a connection ends.
 enum End {
-    /// The client said good-bye and wants no will published.
-    Goodbye,
+    /// The client said good-bye and wants no will published; its session may be kept for another time.
+    Goodbye { session_expiry_s: Option<u32> },
     /// The client is gone, or wants its will published.
-    Gone,
+    Gone { session_expiry_s: Option<u32> },
     /// The client broke a rule.
     Fault(Fault),
     /// It was told to go, with this reason.
     Closed(&'static str, u8),
 }
 
-pub(crate) async fn run(broker: &Broker, arrival: Arrival, stop: CancellationToken) {
-    let shared = &broker.0;
-    let Arrival { mut reader, mut writer, peer, certificate, deadline, connect_bytes_max } = arrival;
-    let mut session = Session::new(SessionLimits { connect_bytes_max, ..shared.session_limits() });
-    let mut buffer = BytesMut::with_capacity(4096);
-    let request = loop {
-        match session.receive(&mut buffer) {
-            Ok(Some(Event::Connect(request))) => break *request,
-            Ok(Some(_)) => return,
-            Ok(None) => {}
-            Err(fault) => {
-                BrokerMetrics::count(&shared.metrics.refused_connects, fault.reason);
-                refuse(&mut writer, session.version(), fault).await;
-                return;
-            }
-        }
-        let read = tokio::select! {
-            read = timeout_at(deadline, reader.read_buf(&mut buffer)) => read,
-            () = stop.cancelled() => return,
-        };
-        match read {
-            Ok(Ok(1..)) => {}
-            Ok(_) => return,
-            Err(_) => {
-                BrokerMetrics::count(&shared.metrics.refused_connects, "connect-timeout");
-                return;
-            }
-        }
-    };
-    let caller = Caller { request: &request, peer, certificate: certificate.as_deref(), deadline };
-    let Some((client, keep_alive)) = log_in(shared, &caller, &mut writer).await else { return };
-    let outbox = Arc::new(Outbox::new(
-        request.version,
-        request.receive_max,
-        request.packet_bytes_max,
-        shared.config.outbox_bytes_max,
-    ));
-    let takeover = CancellationToken::new();
-    let number = shared.next_number();
-    shared.enter(&client.client_id, number, &outbox, takeover.clone());
-    accept(shared, &outbox, &request, &client);
-    let writing = tokio::spawn(write(Arc::clone(shared), writer, Arc::clone(&outbox)));
+const GONE: End = End::Gone { session_expiry_s: None };
 
-    let mut connection = Connection {
+pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: CancellationToken) {
+    let shared = &broker.0;
+    let Some(mut guest) = login::welcome(shared, &mut arrival, &stop).await else { return };
+    let request = &guest.request;
+    let takes = Takes {
+        version: request.version,
+        packet_bytes_max: request.packet_bytes_max,
+        topic_aliases_max: request.topic_aliases_max.min(shared.config.topic_aliases_max),
+    };
+    let receive_max = if request.version == Version::V5 { shared.config.receive_max } else { u16::MAX };
+    let outbox = Arc::new(Outbox::new(takes, receive_max, shared.config.outbox_bytes_max));
+    let taken_up = shared.take_up(&guest.client, request, guest.session_expiry_s, &outbox);
+    let Some(mut taken_up) = taken_up else {
+        return login::refuse_session(shared, &mut arrival, &guest.request).await;
+    };
+    let (session, connection) = (Arc::clone(&taken_up.session), taken_up.connection);
+    if let Some(older) = taken_up.older.take() {
+        // What the older connection had begun must be settled before the same is asked for again.
+        let _ = timeout(TAKEOVER_GRACE, older.cancelled()).await;
+    }
+    shared.metrics.connects.inc();
+    shared.metrics.connections.inc();
+    login::accept(shared, &outbox, &guest, taken_up.present);
+    let Arrival { mut reader, writer, peer, .. } = arrival;
+    let writing =
+        tokio::spawn(writing::write(Arc::clone(shared), writer, Arc::clone(&outbox), Arc::clone(&session)));
+
+    let silence_max = guest.silence_max();
+    let window = guest.request.receive_max;
+    let will = guest.request.will.take().map(|will| (will, guest.request.will_delay_s));
+    let mut served = Connection {
         shared,
-        session,
-        buffer,
-        client: Arc::clone(&client),
+        protocol: guest.protocol,
+        buffer: guest.buffer,
+        client: Arc::clone(&guest.client),
         outbox: Arc::clone(&outbox),
-        number,
+        session: Arc::clone(&session),
         settling: Arc::new(Settling::new()),
-        filters: BTreeSet::new(),
-        allowed: Vec::new(),
+        known: Vec::new(),
         denied: BTreeSet::new(),
     };
-    let end = tokio::select! {
-        end = connection.read(&mut reader, keep_alive) => end,
-        () = takeover.cancelled() => End::Closed("session-taken-over", 0x8E),
-        () = stop.cancelled() => End::Closed("server-shutting-down", 0x8B),
-        // Closed by somebody else: the client does not keep up, or the writer failed.
-        () = outbox.closed.cancelled() => End::Gone,
+    if let Some(will) = taken_up.due_will.take() {
+        shared.publish_own(&will.client, will.message);
+    }
+    let end = {
+        let serving = async {
+            let mut begin = Batch::default();
+            taken_up.notes.into_iter().for_each(|note| begin.note(note));
+            let (to_note, read_for) = shared.resume(&session, connection, window);
+            for (id, offset) in to_note {
+                served.note_received(id, offset, &mut begin);
+            }
+            served.hand_over(begin).await;
+            if let Some(connection) = read_for {
+                reader::spawn(shared, &session, connection);
+            }
+            served.read(&mut reader, silence_max).await
+        };
+        tokio::select! {
+            end = serving => end,
+            () = taken_up.takeover.cancelled() => End::Closed("session-taken-over", 0x8E),
+            () = stop.cancelled() => End::Closed("server-shutting-down", 0x8B),
+            // Closed by somebody else: a commit failed, or the writer.
+            () = outbox.closed.cancelled() => GONE,
+        }
     };
-    let filters = std::mem::take(&mut connection.filters);
-    shared.leave(&client.client_id, number, filters.into_iter());
-    match end {
-        End::Goodbye | End::Gone => {}
+    taken_up.gone.cancel();
+    let (will, session_expiry_s) = match end {
+        End::Goodbye { session_expiry_s } => (None, session_expiry_s),
+        End::Gone { session_expiry_s } => (will, session_expiry_s),
         End::Fault(fault) => {
             BrokerMetrics::count(&shared.metrics.closed, fault.reason);
-            tracing::debug!(client.id = client.client_id, %peer, reason = fault.reason, "a client broke a rule and is closed");
+            tracing::debug!(client.id = guest.client.client_id, %peer, reason = fault.reason, "a client broke a rule and is closed");
             outbox.disconnect(fault.code);
+            (will, None)
         }
         End::Closed(reason, code) => {
             BrokerMetrics::count(&shared.metrics.closed, reason);
             outbox.disconnect(code);
+            (will, None)
         }
+    };
+    let session_expiry_s = session_expiry_s.map(|asked| asked.min(shared.config.session_expiry_max_s));
+    let left = shared.leave(&session, connection, &guest.client, will, session_expiry_s);
+    let mut last = Batch::default();
+    left.notes.into_iter().for_each(|note| last.note(note));
+    if let Some(will) = left.will {
+        served.take_will(will, &mut last);
     }
-    if let Some(will) = request.will.filter(|_| !matches!(end, End::Goodbye)) {
-        connection.publish_will(will).await;
-    }
+    served.hand_over(last).await;
+    shared.metrics.connections.dec();
     outbox.close();
     if let Err(error) = writing.await
         && error.is_panic()
     {
-        tracing::error!(client.id = client.client_id, "a connection's writer panicked");
-    }
-}
-
-/// Answers a CONNECT that breaks a rule, as far as the version allows.
-async fn refuse(writer: &mut Writer, version: Option<Version>, fault: Fault) {
-    let answer: &[u8] = match (version, fault.code) {
-        (Some(Version::V5), code) => &[0x20, 3, 0, code, 0],
-        // Without an id there is no session to come back to (MQTT-3.1.3-8).
-        (Some(Version::V3), 0x85) => &[0x20, 2, 0, 2],
-        // An unknown version is answered as 3.1.1 has it (MQTT-3.1.2-2).
-        (_, 0x84) => &[0x20, 2, 0, 1],
-        _ => return,
-    };
-    last_words(writer, answer).await;
-}
-
-/// Writes the last packet of a connection that is closed either way.
-async fn last_words(writer: &mut Writer, packet: &[u8]) {
-    let write = async {
-        writer.write_all(packet).await?;
-        writer.shutdown().await
-    };
-    let _ = timeout(CLOSING_GRACE, write).await;
-}
-
-/// Checks the login; the client and how long it may be silent. Answers a refusal.
-async fn log_in(
-    shared: &Arc<Shared>,
-    caller: &Caller<'_>,
-    writer: &mut Writer,
-) -> Option<(Arc<ClientInfo>, Option<Duration>)> {
-    let &Caller { request, peer, certificate, deadline } = caller;
-    let login = Login {
-        client_id: &request.client_id,
-        username: request.username.as_deref(),
-        password: request.password.as_deref(),
-        peer,
-        certificate,
-    };
-    let refusal = if request.wants_authentication {
-        Err(("authentication-method", 5, 0x8C))
-    } else {
-        let checked = timeout_at(deadline, shared.gatekeeper.authenticate(login)).await;
-        checked.unwrap_or(Err(Denied::Busy)).map_err(|denied| match denied {
-            Denied::BadCredentials => ("bad-credentials", 4, 0x86),
-            Denied::NotAuthorized => ("not-authorized", 5, 0x87),
-            Denied::Busy => ("busy", 3, 0x89),
-        })
-    };
-    match refusal {
-        Err((reason, v3_code, v5_code)) => {
-            BrokerMetrics::count(&shared.metrics.refused_connects, reason);
-            tracing::info!(client.id = &*request.client_id, %peer, reason, "a client was not let in");
-            let answer: &[u8] = if request.version == Version::V5 {
-                &[0x20, 3, 0, v5_code, 0]
-            } else {
-                &[0x20, 2, 0, v3_code]
-            };
-            last_words(writer, answer).await;
-            None
-        }
-        Ok((principal, rights)) => {
-            let client_id = if request.client_id.is_empty() {
-                format!("assigned-{}", shared.next_number())
-            } else {
-                request.client_id.to_string()
-            };
-            let seconds = granted_keep_alive(shared, request);
-            let keep_alive = (seconds > 0).then(|| Duration::from_millis(u64::from(seconds) * 1500));
-            Some((Arc::new(ClientInfo { client_id, principal, rights }), keep_alive))
-        }
-    }
-}
-
-/// The keep-alive in force: the server's where an MQTT 5 client asks for more.
-fn granted_keep_alive(shared: &Shared, request: &ConnectRequest) -> u16 {
-    let max = shared.config.keep_alive_max_s;
-    let too_long = max > 0 && (request.keep_alive_s == 0 || request.keep_alive_s > max);
-    if too_long && request.version == Version::V5 { max } else { request.keep_alive_s }
-}
-
-/// Sends CONNACK.
-fn accept(shared: &Shared, outbox: &Outbox, request: &ConnectRequest, client: &ClientInfo) {
-    if request.version == Version::V3 {
-        outbox.packet_v3(v3::Packet::ConnectAck(v3::ConnectAck {
-            return_code: v3::ConnectAckReason::ConnectionAccepted,
-            session_present: false,
-        }));
-        return;
-    }
-    let keep_alive = granted_keep_alive(shared, request);
-    outbox.packet_v5(v5::Packet::ConnectAck(Box::new(v5::ConnectAck {
-        session_present: false,
-        reason_code: v5::ConnectAckReason::Success,
-        session_expiry_interval_secs: (request.session_expiry_s > 0).then_some(0),
-        receive_max: NonZeroU16::MAX,
-        max_qos: QoS::AtLeastOnce,
-        max_packet_size: u32::try_from(shared.config.packet_bytes_max).ok(),
-        assigned_client_id: request.client_id.is_empty().then(|| client.client_id.as_str().into()),
-        topic_alias_max: shared.config.topic_aliases_max,
-        retain_available: true,
-        wildcard_subscription_available: true,
-        subscription_identifiers_available: true,
-        shared_subscription_available: false,
-        server_keepalive_sec: (keep_alive != request.keep_alive_s).then_some(keep_alive),
-        response_info: None,
-        server_reference: None,
-        auth_method: None,
-        auth_data: None,
-        reason_string: None,
-        user_properties: Vec::new(),
-    })));
-}
-
-/// Writes what gathers until the outbox is closed; then what is left, for a moment.
-async fn write(shared: Arc<Shared>, mut writer: Writer, outbox: Arc<Outbox>) {
-    let closed = async {
-        outbox.closed.cancelled().await;
-        tokio::time::sleep(CLOSING_GRACE).await;
-    };
-    tokio::select! {
-        () = write_on(&shared, &mut writer, &outbox) => {}
-        () = closed => {}
-    }
-    outbox.close();
-    // The peer may be gone already, or not read what TLS has to say.
-    let _ = timeout(CLOSING_GRACE, writer.shutdown()).await;
-}
-
-async fn write_on(shared: &Shared, writer: &mut Writer, outbox: &Outbox) {
-    let mut bytes = BytesMut::new();
-    loop {
-        bytes = outbox.take(bytes);
-        if bytes.is_empty() {
-            if outbox.is_closed() {
-                return;
-            }
-            outbox.changed.notified().await;
-            continue;
-        }
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            match timeout(shared.config.write_timeout, writer.write(rest)).await {
-                Ok(Ok(count @ 1..)) => {
-                    shared.metrics.sent_bytes.inc_by(count as u64);
-                    rest = &rest[count..];
-                }
-                Ok(_) => return,
-                Err(_) => {
-                    BrokerMetrics::count(&shared.metrics.closed, "write-timeout");
-                    return;
-                }
-            }
-        }
-        // TLS and WebSocket may still hold a part of it.
-        match timeout(shared.config.write_timeout, writer.flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return,
-            Err(_) => {
-                BrokerMetrics::count(&shared.metrics.closed, "write-timeout");
-                return;
-            }
-        }
+        tracing::error!(client.id = guest.client.client_id, "a connection's writer panicked");
     }
 }
 
 struct Connection<'b> {
     shared: &'b Arc<Shared>,
-    session: Session,
+    protocol: Protocol,
     buffer: BytesMut,
     client: Arc<ClientInfo>,
     outbox: Arc<Outbox>,
-    number: ClientNumber,
+    session: Arc<Session>,
     settling: Arc<Settling<Outcome>>,
-    filters: BTreeSet<String>,
-    /// Topics that may be published to, asked before.
-    allowed: Vec<bytestring::ByteString>,
+    /// Topics that may be published to, with where their messages go.
+    known: Vec<(ByteString, Arc<Route>)>,
     /// Topics whose refusal was logged.
     denied: BTreeSet<String>,
 }
 
-/// Publishes of one read, with what each is acknowledged with once the others are committed.
-#[derive(Default)]
-struct Batch {
-    publishes: Vec<Publish>,
-    acknowledgements: Vec<(NonZeroU16, u8)>,
-    bytes: usize,
-}
-
-/// What became of a batch.
-struct Outcome {
-    publishes: Arc<[Publish]>,
-    acknowledgements: Vec<(NonZeroU16, u8)>,
-    result: Result<(), Refusal>,
-}
-
 impl Connection<'_> {
-    async fn read(&mut self, reader: &mut Reader, keep_alive: Option<Duration>) -> End {
+    async fn read(&mut self, reader: &mut Reader, silence_max: Option<Duration>) -> End {
         loop {
             let mut batch = Batch::default();
-            loop {
-                match self.session.receive(&mut self.buffer) {
-                    Ok(None) => break,
-                    Ok(Some(Event::Publish(publish, id))) => {
-                        if let Err(end) = self.take(publish, id, &mut batch) {
-                            self.hand_over(batch).await;
-                            return end;
-                        }
-                    }
+            let end = loop {
+                match self.protocol.receive(&mut self.buffer) {
+                    Ok(None) => break None,
+                    Err(fault) => break Some(End::Fault(fault)),
                     Ok(Some(event)) => {
-                        // What came before is handed over before what comes after is answered.
-                        self.hand_over(std::mem::take(&mut batch)).await;
-                        if let Some(end) = self.handle(event) {
-                            return end;
+                        if let Err(end) = self.handle(event, &mut batch) {
+                            break Some(end);
                         }
-                    }
-                    Err(fault) => {
-                        self.hand_over(std::mem::take(&mut batch)).await;
-                        return End::Fault(fault);
                     }
                 }
-            }
+            };
             self.hand_over(batch).await;
+            if let Some(end) = end {
+                return end;
+            }
             self.outbox.room().await;
             self.buffer.reserve(READ_BYTES);
-            let read = match keep_alive {
+            let read = match silence_max {
                 None => reader.read_buf(&mut self.buffer).await,
                 Some(silence) => match timeout(silence, reader.read_buf(&mut self.buffer)).await {
                     Ok(read) => read,
-                    // One and a half times the keep-alive (MQTT-3.1.2-24).
                     Err(_) => return End::Closed("keep-alive-timeout", 0x8D),
                 },
             };
             match read {
-                Ok(0) | Err(_) => return End::Gone,
+                Ok(0) | Err(_) => return GONE,
                 Ok(count) => {
                     self.shared.metrics.received_bytes.inc_by(count as u64);
                 }
@@ -381,221 +209,193 @@ impl Connection<'_> {
         }
     }
 
-    /// Puts a publish into the batch, or refuses it.
-    fn take(&mut self, publish: Publish, id: Option<NonZeroU16>, batch: &mut Batch) -> Result<(), End> {
-        self.shared.metrics.received.get_or_create(&Qos { qos: publish.qos }).inc();
-        if !self.may_publish(&publish) {
-            BrokerMetrics::count(&self.shared.metrics.refused, "not-authorized");
-            if self.denied.len() < REMEMBERED_TOPICS && self.denied.insert(publish.topic.to_string()) {
-                tracing::warn!(
-                    client.id = self.client.client_id,
-                    principal = self.client.principal,
-                    topic = &*publish.topic,
-                    "a client may not publish to this topic"
-                );
+    fn handle(&mut self, event: Event, batch: &mut Batch) -> Result<(), End> {
+        match event {
+            Event::Publish(publish, id) => return self.take(publish, id, batch),
+            Event::Release(id) => self.release(id, batch),
+            Event::Acknowledge(id) => {
+                self.session.answered(self.shared.now_micros(), |delivery| delivery.acknowledged(id));
             }
-            return match (self.outbox.version(), id) {
-                (Version::V5, Some(id)) => {
-                    batch.acknowledgements.push((id, 0x87));
-                    Ok(())
+            Event::Received(id, code) => {
+                let mut found = OnReceived::Nothing;
+                self.session
+                    .answered(self.shared.now_micros(), |delivery| found = delivery.received(id, code));
+                match found {
+                    OnReceived::Nothing => {}
+                    OnReceived::Release(code) => {
+                        self.outbox.answer(&[(Answer::Released, id, code)]);
+                    }
+                    OnReceived::Note(offset) => self.note_received(id, offset, batch),
                 }
-                (Version::V5, None) => Ok(()),
-                // 3.1.1 has no word for it: acknowledging would be a lie, so the connection ends (MQTT-3.3.5-2).
-                (Version::V3, _) => Err(End::Closed("not-authorized", 0x87)),
-            };
+            }
+            Event::Complete(id) => {
+                self.session.answered(self.shared.now_micros(), |delivery| delivery.completed(id));
+            }
+            Event::Subscribe { id, filters, identifier } => self.subscribe(id, &filters, identifier, batch),
+            Event::Unsubscribe { id, filters } => self.unsubscribe(id, &filters, batch),
+            Event::Ping => self.outbox.ping_response(),
+            Event::Disconnect { with_will: true, session_expiry_s } => {
+                return Err(End::Gone { session_expiry_s });
+            }
+            Event::Disconnect { with_will: false, session_expiry_s } => {
+                return Err(End::Goodbye { session_expiry_s });
+            }
+            Event::Connect(_) => return Err(End::Fault(Fault { reason: "protocol-error", code: 0x82 })),
         }
-        batch.bytes += publish.byte_len();
-        batch.acknowledgements.extend(id.map(|id| (id, 0)));
-        batch.publishes.push(publish);
         Ok(())
     }
 
-    fn may_publish(&mut self, publish: &Publish) -> bool {
-        if self.allowed.contains(&publish.topic) {
-            return true;
+    /// Puts a publish into the batch, or refuses it.
+    fn take(&mut self, mut publish: Publish, id: Option<NonZeroU16>, batch: &mut Batch) -> Result<(), End> {
+        self.shared.metrics.received.get_or_create(&Qos { qos: publish.qos }).inc();
+        let answer = if publish.qos == 2 { Answer::Received } else { Answer::Acknowledged };
+        if let Some(id) = id
+            && publish.qos == 2
+            && self.session.lock().taken.contains(&id)
+        {
+            // Sent again: the message is on its way or durable already (4.3.3). The note makes sure of the latter.
+            self.note_taken(id, batch);
+            batch.replies.push(Reply::Publish { answer, id, code: 0, fresh: false });
+            return Ok(());
         }
-        let may = self.client.rights.may_publish(&publish.topic);
-        if may && self.allowed.len() < REMEMBERED_TOPICS {
+        if id.is_some() && !self.outbox.take_in() {
+            return Err(End::Closed("receive-maximum-exceeded", 0x93));
+        }
+        let Some(route) = self.route(&publish.topic) else {
+            return self.refuse_publish(&publish, answer, id, batch);
+        };
+        publish.received_micros = self.shared.now_micros();
+        publish.owed = route.owes(publish.qos);
+        batch.bytes += publish.byte_len();
+        if let Some(id) = id {
+            if publish.qos == 2 {
+                self.session.lock().taken.insert(id);
+                self.note_taken(id, batch);
+            }
+            batch.replies.push(Reply::Publish { answer, id, code: 0, fresh: true });
+        }
+        batch.publishes.push((publish, route));
+        Ok(())
+    }
+
+    fn refuse_publish(
+        &mut self,
+        publish: &Publish,
+        answer: Answer,
+        id: Option<NonZeroU16>,
+        batch: &mut Batch,
+    ) -> Result<(), End> {
+        BrokerMetrics::count(&self.shared.metrics.refused, "not-authorized");
+        if self.denied.len() < REMEMBERED_TOPICS && self.denied.insert(publish.topic.to_string()) {
+            tracing::warn!(
+                client.id = self.client.client_id,
+                principal = self.client.principal,
+                topic = &*publish.topic,
+                "a client may not publish to this topic"
+            );
+        }
+        match (self.outbox.version(), id) {
+            (Version::V5, Some(id)) => {
+                batch.replies.push(Reply::Publish { answer, id, code: 0x87, fresh: true });
+                Ok(())
+            }
+            (Version::V5, None) => Ok(()),
+            // 3.1.1 has no word for it: acknowledging would be a lie, so the connection ends (MQTT-3.3.5-2).
+            (Version::V3, _) => Err(End::Closed("not-authorized", 0x87)),
+        }
+    }
+
+    /// Where the messages of a topic go; `None` where the client may not publish to it.
+    fn route(&mut self, topic: &ByteString) -> Option<Arc<Route>> {
+        let from = Some(self.session.number);
+        if let Some((_, route)) = self.known.iter_mut().find(|(known, _)| known == topic) {
+            if !self.shared.routes.holds(route) {
+                *route = self.shared.routes.find(topic, from);
+            }
+            return Some(Arc::clone(route));
+        }
+        if !self.client.rights.may_publish(topic) {
+            return None;
+        }
+        let route = self.shared.routes.find(topic, from);
+        if self.known.len() < REMEMBERED_TOPICS {
             // A copy: the topic itself is a part of the read buffer, which would be kept with it.
-            self.allowed.push(bytestring::ByteString::from(&*publish.topic));
+            self.known.push((ByteString::from(&**topic), Arc::clone(&route)));
         }
-        may
+        Some(route)
+    }
+
+    fn note_taken(&self, id: NonZeroU16, batch: &mut Batch) {
+        if self.session.lock().persisted {
+            batch.note(Note::Taken { client: self.client.client_id.clone(), id: id.get() });
+        }
+    }
+
+    fn note_received(&self, id: NonZeroU16, offset: crate::Offset, batch: &mut Batch) {
+        batch.note(Note::Received { client: self.client.client_id.clone(), offset, id: id.get() });
+        batch.replies.push(Reply::Noted { id, offset });
+    }
+
+    /// PUBREL: the client lets go of a packet id; PUBCOMP says that it may use it again.
+    fn release(&self, id: NonZeroU16, batch: &mut Batch) {
+        let (known, persisted) = {
+            let state = self.session.lock();
+            (state.taken.contains(&id), state.persisted)
+        };
+        if known && persisted {
+            batch.note(Note::Freed { client: self.client.client_id.clone(), id: id.get() });
+        }
+        let code = if known { 0 } else { 0x92 };
+        batch.replies.push(Reply::Publish { answer: Answer::Completed, id, code, fresh: false });
+    }
+
+    /// Puts the will into a batch as if the client had published it.
+    fn take_will(&mut self, mut will: Publish, batch: &mut Batch) {
+        match self.route(&will.topic) {
+            Some(route) => {
+                will.received_micros = self.shared.now_micros();
+                will.owed = route.owes(will.qos);
+                batch.bytes += will.byte_len();
+                batch.publishes.push((will, route));
+            }
+            None => BrokerMetrics::count(&self.shared.metrics.refused, "not-authorized"),
+        }
     }
 
     /// Hands a batch to the intake; waits for room, which is what slows the client down.
     async fn hand_over(&mut self, batch: Batch) {
-        if batch.publishes.is_empty() && batch.acknowledgements.is_empty() {
+        if batch.is_empty() {
             return;
         }
         let Some(ticket) = self.settling.ticket().await else { return };
-        let publishes: Arc<[Publish]> = batch.publishes.into();
+        let Batch { publishes, notes, replies, bytes } = batch;
+        let (publishes, routes): (Vec<_>, Vec<_>) = publishes.into_iter().unzip();
+        let publishes: Arc<[Publish]> = publishes.into();
+        let live: Vec<_> = routes.iter().map(Arc::clone).collect();
         let settle = {
-            let (shared, outbox, number) = (Arc::clone(self.shared), Arc::clone(&self.outbox), self.number);
+            let sender = Sender {
+                shared: Arc::clone(self.shared),
+                outbox: Arc::clone(&self.outbox),
+                session: Arc::clone(&self.session),
+            };
             let (settling, publishes) = (Arc::clone(&self.settling), Arc::clone(&publishes));
-            move |result| {
-                let outcome = Outcome { publishes, acknowledgements: batch.acknowledgements, result };
-                settling.settle(ticket, outcome, |outcome| apply(&shared, &outbox, number, outcome));
+            move |result: Result<Placed<'_>, _>| {
+                let result = result.map(|placed| placed.owed.to_vec());
+                let outcome = Outcome { publishes, routes, replies, result };
+                settling.settle(ticket, outcome, |outcome| sender.apply(outcome));
             }
         };
-        if publishes.is_empty() {
-            return settle(Ok(()));
+        if publishes.is_empty() && notes.is_empty() {
+            return settle(Ok(Placed::default()));
         }
         // Made first: should this future be dropped while it waits for room, the ticket is settled all the same.
         let receipt = Receipt::new(settle);
-        let room = self.shared.intake.reserve(batch.bytes).await;
-        for publish in publishes.iter().filter(|publish| publish.qos == 0) {
-            self.shared.fan_out(publish, Some(self.number));
+        let intake = &self.shared.surroundings.intake;
+        let room = intake.reserve(bytes).await;
+        for (publish, route) in publishes.iter().zip(&live).filter(|(publish, _)| publish.qos == 0) {
+            self.shared.distribute(publish, route, Some(self.session.number), None);
         }
-        self.shared.intake.submit(&self.client, &publishes, room, receipt);
-    }
-
-    /// Publishes the will as if the client had.
-    async fn publish_will(&mut self, will: Publish) {
-        if !self.client.rights.may_publish(&will.topic) {
-            BrokerMetrics::count(&self.shared.metrics.refused, "not-authorized");
-            return;
-        }
-        let bytes = will.byte_len();
-        self.hand_over(Batch { publishes: vec![will], acknowledgements: Vec::new(), bytes }).await;
-    }
-
-    /// Answers what is no publish; `Some` ends the connection.
-    fn handle(&mut self, event: Event) -> Option<End> {
-        match event {
-            Event::Ping => self.outbox.ping_response(),
-            Event::Acknowledge(id) => self.outbox.acknowledged(id),
-            Event::Subscribe { id, filters, identifier } => self.subscribe(id, &filters, identifier),
-            Event::Unsubscribe { id, filters } => self.unsubscribe(id, &filters),
-            Event::Disconnect { with_will } => return Some(if with_will { End::Gone } else { End::Goodbye }),
-            Event::Connect(_) | Event::Publish(..) => {
-                return Some(End::Fault(Fault { reason: "protocol-error", code: 0x82 }));
-            }
-        }
-        None
-    }
-
-    fn subscribe(
-        &mut self,
-        id: NonZeroU16,
-        filters: &[SubscribeRequest],
-        identifier: Option<std::num::NonZeroU32>,
-    ) {
-        let mut codes = Vec::with_capacity(filters.len());
-        let mut retained = Vec::new();
-        for request in filters {
-            let filter = &*request.filter;
-            let code = if !topic::is_filter(filter) {
-                0x8F
-            } else if topic::is_shared(filter) {
-                0x9E
-            } else if !self.client.rights.may_subscribe(filter) {
-                0x87
-            } else if self.filters.len() >= self.shared.config.subscriptions_max
-                && !self.filters.contains(filter)
-            {
-                0x97
-            } else {
-                let (how, messages) = self.shared.subscribe(self.number, request, identifier);
-                self.filters.insert(filter.to_owned());
-                retained.extend(messages.into_iter().map(|message| (message, how.clone())));
-                request.qos.min(1)
-            };
-            codes.push(code);
-        }
-        match self.outbox.version() {
-            Version::V3 => {
-                let status = codes.iter().map(|code| match code {
-                    0 => v3::SubscribeReturnCode::Success(QoS::AtMostOnce),
-                    1 => v3::SubscribeReturnCode::Success(QoS::AtLeastOnce),
-                    _ => v3::SubscribeReturnCode::Failure,
-                });
-                self.outbox.packet_v3(v3::Packet::SubscribeAck { packet_id: id, status: status.collect() });
-            }
-            Version::V5 => {
-                let status = codes.iter().map(|code| match code {
-                    0 => v5::SubscribeAckReason::GrantedQos0,
-                    1 => v5::SubscribeAckReason::GrantedQos1,
-                    0x87 => v5::SubscribeAckReason::NotAuthorized,
-                    0x97 => v5::SubscribeAckReason::QuotaExceeded,
-                    0x9E => v5::SubscribeAckReason::SharedSubscriptionNotSupported,
-                    _ => v5::SubscribeAckReason::TopicFilterInvalid,
-                });
-                self.outbox.packet_v5(v5::Packet::SubscribeAck(v5::SubscribeAck {
-                    packet_id: id,
-                    properties: Vec::new(),
-                    reason_string: None,
-                    status: status.collect(),
-                }));
-            }
-        }
-        for (message, how) in retained {
-            self.shared.deliver(&self.outbox, &message, &how, true);
-        }
-    }
-
-    fn unsubscribe(&mut self, id: NonZeroU16, filters: &[bytestring::ByteString]) {
-        let mut status = Vec::with_capacity(filters.len());
-        for filter in filters {
-            let existed = self.filters.remove(&**filter) && self.shared.unsubscribe(self.number, filter);
-            status.push(if existed {
-                v5::UnsubscribeAckReason::Success
-            } else {
-                v5::UnsubscribeAckReason::NoSubscriptionExisted
-            });
-        }
-        match self.outbox.version() {
-            Version::V3 => self.outbox.packet_v3(v3::Packet::UnsubscribeAck { packet_id: id }),
-            Version::V5 => self.outbox.packet_v5(v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
-                packet_id: id,
-                properties: Vec::new(),
-                reason_string: None,
-                status,
-            })),
-        }
-    }
-}
-
-/// What a commit, or its failure, means for the publisher and the subscribers.
-fn apply(shared: &Shared, outbox: &Outbox, number: ClientNumber, outcome: Outcome) {
-    let Outcome { publishes, mut acknowledgements, result } = outcome;
-    match result {
-        Ok(()) => {
-            if outbox.acknowledge(&acknowledgements) {
-                let accepted = acknowledgements.iter().filter(|(_, code)| *code == 0).count();
-                shared.metrics.acknowledged.inc_by(accepted as u64);
-            }
-            for publish in &*publishes {
-                shared.retain(publish);
-                if publish.qos > 0 {
-                    shared.fan_out(publish, Some(number));
-                }
-            }
-        }
-        Err(refusal) => {
-            let (reason, code) = match refusal {
-                Refusal::NoSpace => ("no-space", 0x97),
-                Refusal::Internal => ("internal", 0x80),
-            };
-            for _ in &*publishes {
-                BrokerMetrics::count(&shared.metrics.refused, reason);
-            }
-            match outbox.version() {
-                Version::V5 => {
-                    for (_, own) in acknowledgements.iter_mut().filter(|(_, own)| *own == 0) {
-                        *own = code;
-                    }
-                    outbox.acknowledge(&acknowledgements);
-                }
-                // 3.1.1 has no refusal: the connection ends, and nothing is acknowledged any more.
-                Version::V3 if !acknowledgements.is_empty() => {
-                    outbox.stop_acknowledging();
-                    if !outbox.is_closed() {
-                        BrokerMetrics::count(&shared.metrics.closed, reason);
-                        outbox.close();
-                    }
-                }
-                Version::V3 => {}
-            }
-        }
+        let notes: Vec<_> = notes.iter().map(Note::to_bytes).collect();
+        intake.submit(&self.client, &publishes, &notes, room, receipt);
     }
 }

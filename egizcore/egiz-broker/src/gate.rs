@@ -1,11 +1,13 @@
 //! What the program gives the broker: somewhere to commit messages, and somebody who says who may do what.
 
 use std::any::Any;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::Offset;
 use crate::message::Publish;
 
 /// Room for a batch in the intake's queue; what it is is the intake's business.
@@ -20,8 +22,60 @@ pub trait Intake: Send + Sync + 'static {
     /// May be dropped while waiting.
     async fn reserve(&self, bytes: usize) -> Room;
 
-    /// Takes all publishes of one read. Never waits. `receipt` is completed once, from the commit, on any thread.
-    fn submit(&self, client: &Arc<ClientInfo>, publishes: &[Publish], room: Room, receipt: Receipt);
+    /// Takes all publishes of one read, and the broker's own notes, to be kept in the same commit. Never waits. `receipt` is
+    /// completed once, from the commit, on any thread, batches in the order in which they were submitted. A note is to be
+    /// given to a [`Ledger`](crate::Ledger) in the journal's order, and to nobody else. A batch of nothing is settled in its
+    /// turn.
+    fn submit(
+        &self,
+        client: &Arc<ClientInfo>,
+        publishes: &[Publish],
+        notes: &[Vec<u8>],
+        room: Room,
+        receipt: Receipt,
+    );
+}
+
+/// Where committed messages are found again.
+pub trait Archive: Send + Sync + 'static {
+    /// Begins to read at `from`, or at the oldest message that is still there.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn open(&self, from: Offset) -> io::Result<Box<dyn ArchiveReader>>;
+}
+
+/// Reads committed messages in order. Called where waiting for a disk is allowed.
+pub trait ArchiveReader: Send {
+    /// Appends the messages of the next stretch whose offset and topic name are `wanted`. `false` when everything
+    /// committed by now has been read.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn read(
+        &mut self,
+        wanted: &dyn Fn(Offset, &str) -> bool,
+        out: &mut Vec<(Offset, Publish)>,
+    ) -> io::Result<bool>;
+
+    /// Everything before this has been read.
+    fn position(&self) -> Offset;
+}
+
+/// Microseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// What the broker is given by the program.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where messages are committed.
+    pub intake: Arc<dyn Intake>,
+    /// Where they are found again.
+    pub archive: Arc<dyn Archive>,
+    /// Who may come in.
+    pub gatekeeper: Arc<dyn Gatekeeper>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Why a batch was not committed.
@@ -36,7 +90,16 @@ pub enum Refusal {
 /// What becomes of a batch once it is committed, or not. Dropping it unused refuses the batch.
 pub struct Receipt(Option<OnSettled>);
 
-type OnSettled = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+type OnSettled = Box<dyn FnOnce(Result<Placed<'_>, Refusal>) + Send>;
+
+/// Where the journal has a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Placed<'a> {
+    /// The messages of the batch that [are owed](Publish::is_owed), in their order.
+    pub owed: &'a [Offset],
+    /// Behind its last record.
+    pub end: Offset,
+}
 
 impl std::fmt::Debug for Receipt {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,13 +108,13 @@ impl std::fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    pub(crate) fn new(done: impl FnOnce(Result<(), Refusal>) + Send + 'static) -> Self {
+    pub(crate) fn new(done: impl FnOnce(Result<Placed<'_>, Refusal>) + Send + 'static) -> Self {
         Self(Some(Box::new(done)))
     }
 
     /// The batch is durable: its acknowledgements go out.
-    pub fn committed(mut self) {
-        self.complete(Ok(()));
+    pub fn committed(mut self, placed: Placed<'_>) {
+        self.complete(Ok(placed));
     }
 
     /// The batch is not kept: nothing is acknowledged.
@@ -59,7 +122,7 @@ impl Receipt {
         self.complete(Err(refusal));
     }
 
-    fn complete(&mut self, result: Result<(), Refusal>) {
+    fn complete(&mut self, result: Result<Placed<'_>, Refusal>) {
         if let Some(done) = self.0.take() {
             done(result);
         }
@@ -240,7 +303,7 @@ mod tests {
     #[test]
     fn a_receipt_dropped_unused_refuses() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        drop(Receipt::new(move |result| sender.send(result).expect("kept")));
-        assert_eq!(receiver.recv(), Ok(Err(Refusal::Internal)));
+        drop(Receipt::new(move |result| sender.send(result.err()).expect("kept")));
+        assert_eq!(receiver.recv(), Ok(Some(Refusal::Internal)));
     }
 }

@@ -1,5 +1,7 @@
 //! A message on its way: what was published, with what MQTT 5 lets a publisher say about it.
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use rmqtt_codec::v5::PublishProperties;
@@ -12,13 +14,32 @@ pub struct Publish {
     pub(crate) qos: u8,
     pub(crate) retain: bool,
     pub(crate) properties: Option<Box<PublishProperties>>,
+    /// When it came, in microseconds since 1970; what its expiry counts from.
+    pub(crate) received_micros: i64,
+    /// Whether a subscriber is owed it.
+    pub(crate) owed: bool,
 }
 
 impl Publish {
     /// A message of our own making.
     #[must_use]
     pub fn new(topic: &str, payload: Bytes, qos: u8, retain: bool) -> Self {
-        Self { topic: topic.into(), payload, qos: qos.min(1), retain, properties: None }
+        Self {
+            topic: topic.into(),
+            payload,
+            qos: qos.min(2),
+            retain,
+            properties: None,
+            received_micros: 0,
+            owed: false,
+        }
+    }
+
+    /// The message with the moment when it came, in microseconds since 1970.
+    #[must_use]
+    pub fn received_at(mut self, micros: i64) -> Self {
+        self.received_micros = micros;
+        self
     }
 
     /// The message with properties that [`Self::encoded_properties`] gave; unreadable ones are left out.
@@ -40,7 +61,7 @@ impl Publish {
         &self.payload
     }
 
-    /// Quality of service, 0 or 1.
+    /// Quality of service, 0 to 2.
     #[must_use]
     pub fn qos(&self) -> u8 {
         self.qos
@@ -50,6 +71,21 @@ impl Publish {
     #[must_use]
     pub fn retain(&self) -> bool {
         self.retain
+    }
+
+    /// Whether a subscriber is owed it, so that it must be found in the journal again.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.owed
+    }
+
+    /// Seconds until it expires, if it does; `None` once it has (MQTT-3.3.2-5, -6).
+    pub(crate) fn time_left_s(&self, now_micros: i64) -> Option<Option<NonZeroU32>> {
+        let interval = self.properties.as_ref().and_then(|properties| properties.message_expiry_interval);
+        let Some(interval) = interval else { return Some(None) };
+        let waited_s = u32::try_from(now_micros.saturating_sub(self.received_micros).max(0) / 1_000_000);
+        let left = interval.get().checked_sub(waited_s.unwrap_or(u32::MAX)).and_then(NonZeroU32::new);
+        left.map(Some)
     }
 
     /// The user property `correlation-id`, or empty.
@@ -86,6 +122,8 @@ impl Publish {
             payload: Bytes::copy_from_slice(&self.payload),
             qos: self.qos,
             retain: self.retain,
+            received_micros: self.received_micros,
+            owed: self.owed,
             properties: self
                 .properties
                 .as_deref()
@@ -137,7 +175,20 @@ mod tests {
             qos: 1,
             retain: true,
             properties: Some(Box::new(properties)),
+            received_micros: 3,
+            owed: true,
         }
+    }
+
+    #[test]
+    fn mqtt_3_3_2_5_the_time_spent_waiting_is_taken_off_the_expiry() {
+        let mut message = message();
+        assert_eq!(message.time_left_s(i64::MAX), Some(None));
+        message.properties.as_mut().expect("it has").message_expiry_interval = NonZeroU32::new(10);
+        assert_eq!(message.time_left_s(3), Some(NonZeroU32::new(10)));
+        assert_eq!(message.time_left_s(4_000_003), Some(NonZeroU32::new(6)));
+        assert_eq!(message.time_left_s(10_000_003), None);
+        assert_eq!(message.time_left_s(-5), Some(NonZeroU32::new(10)));
     }
 
     #[test]

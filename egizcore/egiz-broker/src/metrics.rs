@@ -31,7 +31,7 @@ pub struct BrokerMetrics {
     pub(crate) closed: Family<Reason, Counter>,
     /// `egiz_broker_received_messages_total{qos}`: messages published by clients.
     pub(crate) received: Family<Qos, Counter>,
-    /// `egiz_broker_acknowledged_messages_total`: PUBACKs sent after the commit.
+    /// `egiz_broker_acknowledged_messages_total`: messages acknowledged after the commit: PUBACKs, and PUBRECs of QoS 2.
     pub(crate) acknowledged: Counter,
     /// `egiz_broker_refused_messages_total{reason}`: messages neither kept nor acknowledged.
     pub(crate) refused: Family<Reason, Counter>,
@@ -43,8 +43,14 @@ pub struct BrokerMetrics {
     pub(crate) received_bytes: Counter,
     /// `egiz_broker_sent_bytes_total`: bytes written to sockets.
     pub(crate) sent_bytes: Counter,
-    /// `egiz_broker_subscriptions`: subscriptions of connected clients.
+    /// `egiz_broker_subscriptions`: subscriptions of all sessions.
     pub(crate) subscriptions: Gauge<u64, AtomicU64>,
+    /// `egiz_broker_sessions`: sessions, those of clients that are away included.
+    pub(crate) sessions: Gauge<u64, AtomicU64>,
+    /// `egiz_broker_fell_behind_total`: times that a subscriber was too slow and is served from the journal since.
+    pub(crate) fell_behind: Counter,
+    /// `egiz_broker_failures_total{reason}`: steps that failed and are tried again.
+    pub(crate) failures: Family<Reason, Counter>,
     /// `egiz_broker_retained_messages`: retained messages kept.
     pub(crate) retained: Gauge<u64, AtomicU64>,
 }
@@ -72,7 +78,7 @@ impl BrokerMetrics {
         );
         registry.register(
             "egiz_broker_acknowledged_messages",
-            "PUBACKs sent after the commit",
+            "Messages acknowledged after the commit",
             metrics.acknowledged.clone(),
         );
         registry.register(
@@ -94,8 +100,23 @@ impl BrokerMetrics {
         registry.register("egiz_broker_sent_bytes", "Bytes written to sockets", metrics.sent_bytes.clone());
         registry.register(
             "egiz_broker_subscriptions",
-            "Subscriptions of connected clients",
+            "Subscriptions of all sessions",
             metrics.subscriptions.clone(),
+        );
+        registry.register(
+            "egiz_broker_sessions",
+            "Sessions, those of clients that are away included",
+            metrics.sessions.clone(),
+        );
+        registry.register(
+            "egiz_broker_fell_behind",
+            "Times that a subscriber was too slow and is served from the journal since",
+            metrics.fell_behind.clone(),
+        );
+        registry.register(
+            "egiz_broker_failures",
+            "Steps that failed and are tried again",
+            metrics.failures.clone(),
         );
         registry.register(
             "egiz_broker_retained_messages",

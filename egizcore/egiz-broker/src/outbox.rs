@@ -1,36 +1,45 @@
-//! What goes out to one client: control packets and acknowledgements in order, deliveries as far as the client keeps up.
+//! What goes out on one connection, encoded: answers in order, and deliveries as the session hands them in.
 //!
-//! Everything is encoded into one buffer that the writer empties with one write. Deliveries of QoS 1 wait while the client has
-//! as many unacknowledged as it takes (its receive maximum). The bytes waiting are bounded: at the bound a QoS 0 delivery
-//! is dropped and counted; a QoS 1 delivery closes the connection, counted, because in this cut there is no session
-//! that could keep it, and a subscriber that misses acknowledged messages without knowing would be worse. Answers are not
-//! bounded here but at their source: while half the bytes wait for the client, the client is not read
-//! ([`Outbox::room`]).
+//! Everything gathers in one buffer that the writer empties with one write. It is not bounded here but at its sources: a
+//! session hands deliveries in only while there is room ([`Outbox::has_room`]), and while half the bytes wait for the
+//! client, the client is not read ([`Outbox::room`]), so that it asks for no more answers.
 
-use std::collections::{HashSet, VecDeque};
-use std::num::NonZeroU16;
+mod encode;
+
+use std::collections::HashMap;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::{BufMut as _, BytesMut};
+use bytestring::ByteString;
 use parking_lot::Mutex;
 use rmqtt_codec::v3;
-use rmqtt_codec::v5::{self, PublishProperties};
+use rmqtt_codec::v5;
 use tokio::sync::Notify;
 use tokio_util::codec::Encoder as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::message::Publish;
-use crate::router::Match;
-use crate::session::Version;
+use crate::protocol::Version;
 
 /// The largest buffer that is used again.
 const KEPT_BUFFER_BYTES: usize = 64 << 10;
 
-/// A client's outgoing side.
+/// What a client takes, as it said when it connected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Takes {
+    pub(crate) version: Version,
+    pub(crate) packet_bytes_max: Option<u32>,
+    pub(crate) topic_aliases_max: u16,
+}
+
+/// A connection's outgoing side.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    version: Version,
+    takes: Takes,
     bytes_max: usize,
     packet_bytes_max: usize,
+    /// Messages of QoS 1 and 2 that the client may have under way.
+    receive_max: u16,
     state: Mutex<State>,
     /// Told when there is something to write or the outbox is closed.
     pub(crate) changed: Notify,
@@ -43,48 +52,47 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct State {
     buffer: BytesMut,
-    /// Deliveries of QoS 1 that wait for an acknowledgement of others.
-    waiting: VecDeque<(Publish, Match, bool)>,
-    waiting_bytes: usize,
-    under_way: HashSet<NonZeroU16>,
-    under_way_max: usize,
-    next_id: NonZeroU16,
-    /// Whether PUBACKs still go out.
-    acknowledges: bool,
+    /// Whether answers to publishes still go out.
+    answers: bool,
+    /// Messages of the client's that are not answered for good.
+    under_way: u32,
+    aliases: HashMap<ByteString, NonZeroU16>,
 }
 
-/// What became of a delivery.
+/// The packets that answer a publish, by their first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// On its way.
-    Sent,
-    /// Not sent: there is no room and it need not arrive.
-    Dropped,
-    /// Larger than the client takes.
-    TooLarge,
-    /// The client does not keep up with messages that must arrive: it is to be closed.
-    Overflow,
+#[repr(u8)]
+pub(crate) enum Answer {
+    Acknowledged = 0x40,
+    Received = 0x50,
+    Released = 0x62,
+    Completed = 0x70,
+}
+
+/// How a message is to be sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) again: bool,
+    pub(crate) id: Option<NonZeroU16>,
+    pub(crate) identifiers: &'a [NonZeroU32],
+    /// Seconds until it expires.
+    pub(crate) time_left_s: Option<NonZeroU32>,
 }
 
 impl Outbox {
-    pub(crate) fn new(
-        version: Version,
-        receive_max: u16,
-        packet_bytes_max: Option<u32>,
-        bytes_max: usize,
-    ) -> Self {
+    pub(crate) fn new(takes: Takes, receive_max: u16, bytes_max: usize) -> Self {
         Self {
-            version,
+            takes,
             bytes_max,
-            packet_bytes_max: packet_bytes_max.map_or(usize::MAX, |max| max as usize),
+            packet_bytes_max: takes.packet_bytes_max.map_or(usize::MAX, |max| max as usize),
+            receive_max,
             state: Mutex::new(State {
                 buffer: BytesMut::new(),
-                waiting: VecDeque::new(),
-                waiting_bytes: 0,
-                under_way: HashSet::new(),
-                under_way_max: usize::from(receive_max),
-                next_id: NonZeroU16::MIN,
-                acknowledges: true,
+                answers: true,
+                under_way: 0,
+                aliases: HashMap::new(),
             }),
             changed: Notify::new(),
             taken: Notify::new(),
@@ -93,7 +101,7 @@ impl Outbox {
     }
 
     pub(crate) fn version(&self) -> Version {
-        self.version
+        self.takes.version
     }
 
     /// No more is to be written than what is there; the writer ends.
@@ -115,43 +123,66 @@ impl Outbox {
         written.clear();
         let bytes = std::mem::replace(&mut self.state.lock().buffer, written);
         if !bytes.is_empty() {
-            self.taken.notify_one();
+            self.taken.notify_waiters();
         }
         bytes
     }
 
-    /// Waits until the client has taken enough of its answers to be read on.
+    /// Waits until the client has taken enough to be read on, or sent more.
     ///
     /// # Cancel safety
-    /// May be dropped while waiting. One caller at a time.
+    /// May be dropped while waiting.
     pub(crate) async fn room(&self) {
-        while self.state.lock().buffer.len() > self.bytes_max / 2 {
-            self.taken.notified().await;
+        loop {
+            let taken = self.taken.notified();
+            if self.state.lock().buffer.len() <= self.bytes_max / 2 {
+                return;
+            }
+            taken.await;
         }
     }
 
-    /// From here on no PUBACK is sent: one before it is missing.
-    pub(crate) fn stop_acknowledging(&self) {
-        self.state.lock().acknowledges = false;
+    /// Whether a delivery of so many bytes may be handed in.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.state.lock().buffer.len() + bytes <= self.bytes_max
     }
 
-    /// PUBACKs in packet order; code 0 is success. Whether they are sent.
-    pub(crate) fn acknowledge(&self, acknowledgements: &[(NonZeroU16, u8)]) -> bool {
-        if acknowledgements.is_empty() {
+    /// Counts a publish of QoS 1 or 2 in; whether the client may have as many under way (MQTT-3.3.4-9).
+    pub(crate) fn take_in(&self) -> bool {
+        let mut state = self.state.lock();
+        state.under_way += 1;
+        state.under_way <= u32::from(self.receive_max)
+    }
+
+    /// From here on no publish is answered: one before it is missing.
+    pub(crate) fn stop_answering(&self) {
+        self.state.lock().answers = false;
+    }
+
+    /// Answers publishes, in packet order; code 0 is success. Whether they are sent.
+    pub(crate) fn answer(&self, answers: &[(Answer, NonZeroU16, u8)]) -> bool {
+        if answers.is_empty() {
             return true;
         }
         let mut state = self.state.lock();
-        if !state.acknowledges {
+        if !state.answers {
             return false;
         }
-        for (id, code) in acknowledgements {
-            let id = id.get();
-            if *code == 0 || self.version == Version::V3 {
-                state.buffer.put_slice(&[0x40, 2]);
-                state.buffer.put_u16(id);
+        for (kind, id, code) in answers {
+            let is_final = match kind {
+                Answer::Acknowledged | Answer::Completed => true,
+                Answer::Received => *code >= 0x80,
+                Answer::Released => false,
+            };
+            if is_final {
+                state.under_way = state.under_way.saturating_sub(1);
+            }
+            if *code == 0 || self.takes.version == Version::V3 {
+                state.buffer.put_slice(&[*kind as u8, 2]);
+                state.buffer.put_u16(id.get());
             } else {
-                state.buffer.put_slice(&[0x40, 3]);
-                state.buffer.put_u16(id);
+                state.buffer.put_slice(&[*kind as u8, 3]);
+                state.buffer.put_u16(id.get());
                 state.buffer.put_u8(*code);
             }
         }
@@ -177,7 +208,7 @@ impl Outbox {
 
     /// A DISCONNECT with a reason, for clients that know it.
     pub(crate) fn disconnect(&self, code: u8) {
-        if self.version == Version::V5 {
+        if self.takes.version == Version::V5 {
             self.write(|buffer| {
                 buffer.put_slice(&[0xE0, 1, code]);
                 true
@@ -196,132 +227,36 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Delivers a message; `retained` says that it comes from the retained store.
-    pub(crate) fn deliver(&self, message: &Publish, how: &Match, retained: bool) -> Delivery {
+    /// Appends a PUBLISH; `false` if it is larger than the client takes, which the specification has the server discard
+    /// (MQTT-3.1.2-25).
+    pub(crate) fn publish(&self, message: &Publish, how: &Outgoing<'_>) -> bool {
         let mut state = self.state.lock();
-        let qos = how.qos.min(message.qos);
-        if state.buffer.len() + state.waiting_bytes + message.byte_len() > self.bytes_max {
-            return if qos == 0 { Delivery::Dropped } else { Delivery::Overflow };
-        }
-        if qos > 0 && state.under_way.len() >= state.under_way_max {
-            state.waiting_bytes += message.byte_len();
-            state.waiting.push_back((message.detached(), how.clone(), retained));
-            return Delivery::Sent;
-        }
-        let sent = self.encode(&mut state, message, how, retained);
-        drop(state);
-        self.changed.notify_one();
-        if sent { Delivery::Sent } else { Delivery::TooLarge }
-    }
-
-    /// The client acknowledged a delivery: another may go.
-    pub(crate) fn acknowledged(&self, id: NonZeroU16) {
-        let mut state = self.state.lock();
-        state.under_way.remove(&id);
-        while state.under_way.len() < state.under_way_max {
-            let Some((message, how, retained)) = state.waiting.pop_front() else { break };
-            state.waiting_bytes -= message.byte_len();
-            self.encode(&mut state, &message, &how, retained);
-        }
-        drop(state);
-        self.changed.notify_one();
-    }
-
-    /// Appends a PUBLISH to the buffer; `false` if it is larger than the client takes.
-    fn encode(&self, state: &mut State, message: &Publish, how: &Match, retained: bool) -> bool {
-        let qos = how.qos.min(message.qos);
-        let retain = retained || (message.retain && how.retain_as_published);
-        let start = state.buffer.len();
-        let id = (qos > 0).then(|| state.take_id());
-        match self.version {
-            Version::V3 => put_publish(&mut state.buffer, message, qos, retain, id, None),
+        let State { buffer, aliases, .. } = &mut *state;
+        let start = buffer.len();
+        match self.takes.version {
+            Version::V3 => encode::publish_v3(buffer, message, how),
             Version::V5 => {
-                let mut properties = PublishProperties::default();
-                if let Some(own) = &message.properties {
-                    properties.clone_from(own);
+                let known = aliases.get(&message.topic).copied();
+                let free = u16::try_from(aliases.len() + 1)
+                    .ok()
+                    .filter(|next| *next <= self.takes.topic_aliases_max);
+                let alias = known.or_else(|| free.and_then(NonZeroU16::new));
+                encode::publish_v5(buffer, message, how, alias, known.is_some());
+                if let (Some(alias), None) = (alias, known)
+                    && buffer.len() - start <= self.packet_bytes_max
+                {
+                    aliases.insert(ByteString::from(&*message.topic), alias);
                 }
-                properties.subscription_ids.clone_from(&how.identifiers);
-                put_publish(&mut state.buffer, message, qos, retain, id, Some(properties));
             }
         }
-        if state.buffer.len() - start > self.packet_bytes_max {
-            // The specification has the server discard it (MQTT-3.1.2-25).
-            state.buffer.truncate(start);
-            if let Some(id) = id {
-                state.under_way.remove(&id);
-            }
-            return false;
+        let fits = buffer.len() - start <= self.packet_bytes_max;
+        if !fits {
+            buffer.truncate(start);
         }
-        true
+        drop(state);
+        self.changed.notify_one();
+        fits
     }
-}
-
-impl State {
-    /// A packet id that is not in use; there are 65,535, and fewer may be under way.
-    fn take_id(&mut self) -> NonZeroU16 {
-        loop {
-            let id = self.next_id;
-            self.next_id = id.checked_add(1).unwrap_or(NonZeroU16::MIN);
-            if self.under_way.insert(id) {
-                return id;
-            }
-        }
-    }
-}
-
-fn put_publish(
-    buffer: &mut BytesMut,
-    message: &Publish,
-    qos: u8,
-    retain: bool,
-    id: Option<NonZeroU16>,
-    properties: Option<PublishProperties>,
-) {
-    let is_plain = properties.as_ref().is_none_or(|properties| *properties == PublishProperties::default());
-    if !is_plain {
-        let packet = v5::Packet::Publish(Box::new(rmqtt_codec::types::Publish {
-            dup: false,
-            retain,
-            qos: if qos == 0 {
-                rmqtt_codec::types::QoS::AtMostOnce
-            } else {
-                rmqtt_codec::types::QoS::AtLeastOnce
-            },
-            topic: message.topic.clone(),
-            packet_id: id,
-            payload: message.payload.clone(),
-            properties,
-        }));
-        let before = buffer.len();
-        if v5::Codec::default().encode(packet, buffer).is_err() {
-            tracing::error!(topic = &*message.topic, "a message's properties could not be encoded");
-            buffer.truncate(before);
-        }
-        return;
-    }
-    let no_properties = usize::from(properties.is_some());
-    let length =
-        2 + message.topic.len() + if id.is_some() { 2 } else { 0 } + no_properties + message.payload.len();
-    buffer.reserve(length + 5);
-    buffer.put_u8(0x30 | (qos << 1) | u8::from(retain));
-    let mut rest = length;
-    loop {
-        let octet = (rest % 128) as u8;
-        rest /= 128;
-        buffer.put_u8(if rest > 0 { octet | 0x80 } else { octet });
-        if rest == 0 {
-            break;
-        }
-    }
-    buffer.put_u16(u16::try_from(message.topic.len()).unwrap_or(u16::MAX));
-    buffer.put_slice(message.topic.as_bytes());
-    if let Some(id) = id {
-        buffer.put_u16(id.get());
-    }
-    if no_properties > 0 {
-        buffer.put_u8(0);
-    }
-    buffer.put_slice(&message.payload);
 }
 
 #[cfg(test)]
@@ -329,49 +264,71 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn message(qos: u8) -> Publish {
-        Publish::new("a", Bytes::from_static(b"hi"), qos, false)
+    fn outbox(version: Version, packet_bytes_max: Option<u32>) -> Outbox {
+        Outbox::new(Takes { version, packet_bytes_max, topic_aliases_max: 1 }, 2, 1000)
     }
 
-    fn how(qos: u8) -> Match {
-        Match { qos, ..Match::default() }
+    fn message(topic: &str) -> Publish {
+        Publish::new(topic, Bytes::from_static(b"hi"), 1, false)
+    }
+
+    fn written(outbox: &Outbox) -> Vec<u8> {
+        outbox.take(BytesMut::new()).to_vec()
     }
 
     #[test]
     fn a_delivery_is_encoded_for_the_clients_version() {
-        let outbox = Outbox::new(Version::V3, 10, None, 1000);
-        assert_eq!(outbox.deliver(&message(1), &how(1), false), Delivery::Sent);
-        assert_eq!(&outbox.take(BytesMut::new())[..], b"\x32\x07\x00\x01a\x00\x01hi");
-        let outbox = Outbox::new(Version::V5, 10, None, 1000);
-        outbox.deliver(&message(1), &how(0), true);
-        assert_eq!(&outbox.take(BytesMut::new())[..], b"\x31\x06\x00\x01a\x00hi");
+        let how = Outgoing { qos: 1, id: NonZeroU16::new(7), again: true, ..Outgoing::default() };
+        let v3 = outbox(Version::V3, None);
+        assert!(v3.publish(&message("a"), &how));
+        assert_eq!(written(&v3), b"\x3a\x07\x00\x01a\x00\x07hi");
+        let v5 = Outbox::new(
+            Takes { version: Version::V5, packet_bytes_max: None, topic_aliases_max: 0 },
+            2,
+            1000,
+        );
+        v5.publish(&message("a"), &Outgoing { retain: true, ..Outgoing::default() });
+        assert_eq!(written(&v5), b"\x31\x06\x00\x01a\x00hi");
     }
 
     #[test]
-    fn mqtt_3_1_2_11_3_no_more_are_under_way_than_the_client_takes() {
-        let outbox = Outbox::new(Version::V3, 1, None, 1000);
-        outbox.deliver(&message(1), &how(1), false);
-        outbox.deliver(&message(1), &how(1), false);
-        assert_eq!(outbox.take(BytesMut::new()).len(), 9);
-        outbox.acknowledged(NonZeroU16::MIN);
-        assert_eq!(&outbox.take(BytesMut::new())[..], b"\x32\x07\x00\x01a\x00\x02hi");
-    }
-
-    #[test]
-    fn at_the_bound_what_need_not_arrive_is_dropped_and_what_must_closes() {
-        let outbox = Outbox::new(Version::V3, 10, None, 100);
-        assert_eq!(outbox.deliver(&message(1), &how(1), false), Delivery::Sent);
-        assert_eq!(outbox.deliver(&message(0), &how(1), false), Delivery::Sent);
-        assert_eq!(outbox.deliver(&message(1), &how(0), false), Delivery::Sent);
-        let long = Publish::new("a", Bytes::from(vec![0; 100]), 1, false);
-        assert_eq!(outbox.deliver(&long, &how(0), false), Delivery::Dropped);
-        assert_eq!(outbox.deliver(&long, &how(1), false), Delivery::Overflow);
+    fn mqtt5_3_3_2_3_4_a_topic_is_said_once_and_then_by_its_alias() {
+        let outbox = outbox(Version::V5, None);
+        for topic in ["a", "b", "a"] {
+            assert!(outbox.publish(&message(topic), &Outgoing::default()));
+        }
+        assert_eq!(
+            written(&outbox),
+            b"\x30\x09\x00\x01a\x03\x23\x00\x01hi\x30\x06\x00\x01b\x00hi\x30\x08\x00\x00\x03\x23\x00\x01hi"
+        );
     }
 
     #[test]
     fn mqtt_3_1_2_25_a_packet_larger_than_the_client_takes_is_not_sent() {
-        let outbox = Outbox::new(Version::V5, 10, Some(5), 1000);
-        assert_eq!(outbox.deliver(&message(0), &how(0), false), Delivery::TooLarge);
-        assert!(outbox.take(BytesMut::new()).is_empty());
+        let outbox = outbox(Version::V5, Some(5));
+        assert!(!outbox.publish(&message("a"), &Outgoing::default()));
+        assert!(written(&outbox).is_empty());
+    }
+
+    #[test]
+    fn mqtt5_3_3_4_9_a_client_has_no_more_under_way_than_it_may() {
+        let outbox = outbox(Version::V5, None);
+        assert!(outbox.take_in() && outbox.take_in() && !outbox.take_in());
+        let id = NonZeroU16::MIN;
+        outbox.answer(&[
+            (Answer::Received, id, 0),
+            (Answer::Acknowledged, id, 0),
+            (Answer::Received, id, 0x97),
+        ]);
+        assert!(outbox.take_in());
+        assert_eq!(written(&outbox), b"\x50\x02\x00\x01\x40\x02\x00\x01\x50\x03\x00\x01\x97");
+    }
+
+    #[test]
+    fn after_a_missing_answer_there_are_no_more() {
+        let outbox = outbox(Version::V3, None);
+        outbox.stop_answering();
+        assert!(!outbox.answer(&[(Answer::Acknowledged, NonZeroU16::MIN, 0)]));
+        assert!(written(&outbox).is_empty());
     }
 }

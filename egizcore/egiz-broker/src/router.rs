@@ -1,13 +1,18 @@
 //! Who subscribes to what: a tree of topic levels, so that a message finds its subscribers in the number of its levels.
 //!
 //! Pure. A client that several of its subscriptions match gets a message once, with the highest quality of service among
-//! them and all their identifiers (3.3.5).
+//! them and all their identifiers (3.3.5). A shared subscription gives each message to one of its members (4.8.2); which one
+//! is chosen where it is known who is there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-/// A client's number; unique while the broker runs.
-pub(crate) type ClientNumber = u64;
+use crate::topic;
+
+/// A session's number; unique while the broker runs.
+pub(crate) type SessionNumber = u64;
 
 /// How a client subscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +31,112 @@ pub(crate) struct Match {
     pub(crate) identifiers: Vec<NonZeroU32>,
 }
 
+impl Match {
+    /// Takes in another subscription of the same client that matches, too.
+    pub(crate) fn add(&mut self, subscription: &Subscription) {
+        self.qos = self.qos.max(subscription.qos);
+        self.retain_as_published |= subscription.retain_as_published;
+        self.identifiers.extend(subscription.identifier);
+        self.identifiers.sort_unstable();
+    }
+
+    fn of(subscription: &Subscription) -> Self {
+        let mut found = Self::default();
+        found.add(subscription);
+        found
+    }
+}
+
+/// Where a message goes.
+#[derive(Debug, Default)]
+pub(crate) struct Matches {
+    /// Everybody who gets it.
+    pub(crate) clients: BTreeMap<SessionNumber, Match>,
+    /// Groups of which one member gets it.
+    pub(crate) groups: Vec<GroupMatch>,
+}
+
+/// A group that gets a message once.
+#[derive(Debug)]
+pub(crate) struct GroupMatch {
+    /// Moves on with each message.
+    pub(crate) turn: Arc<AtomicUsize>,
+    /// Its members, in the order in which they joined.
+    pub(crate) members: Vec<(SessionNumber, Match)>,
+}
+
 #[derive(Debug, Default)]
 struct Node {
     levels: HashMap<Box<str>, Node>,
     any: Option<Box<Node>>,
     /// Subscriptions that end here.
-    exact: HashMap<ClientNumber, Subscription>,
+    exact: Subscribers,
     /// Subscriptions that end here with `#`.
-    rest: HashMap<ClientNumber, Subscription>,
+    rest: Subscribers,
+}
+
+#[derive(Debug, Default)]
+struct Subscribers {
+    clients: HashMap<SessionNumber, Subscription>,
+    groups: BTreeMap<Box<str>, Group>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    turn: Arc<AtomicUsize>,
+    members: Vec<(SessionNumber, Subscription)>,
 }
 
 impl Node {
     fn is_empty(&self) -> bool {
         self.levels.is_empty() && self.any.is_none() && self.exact.is_empty() && self.rest.is_empty()
+    }
+}
+
+impl Subscribers {
+    fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.groups.is_empty()
+    }
+
+    /// Whether it is new.
+    fn put(&mut self, client: SessionNumber, group: Option<&str>, subscription: Subscription) -> bool {
+        let Some(name) = group else { return self.clients.insert(client, subscription).is_none() };
+        let members = &mut self.groups.entry(name.into()).or_default().members;
+        match members.iter_mut().find(|(member, _)| *member == client) {
+            Some((_, own)) => {
+                *own = subscription;
+                false
+            }
+            None => {
+                members.push((client, subscription));
+                true
+            }
+        }
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, client: SessionNumber, group: Option<&str>) -> bool {
+        let Some(name) = group else { return self.clients.remove(&client).is_some() };
+        let Some(group) = self.groups.get_mut(name) else { return false };
+        let before = group.members.len();
+        group.members.retain(|(member, _)| *member != client);
+        let removed = group.members.len() < before;
+        if group.members.is_empty() {
+            self.groups.remove(name);
+        }
+        removed
+    }
+
+    fn collect(&self, from: Option<SessionNumber>, found: &mut Matches) {
+        for (client, subscription) in &self.clients {
+            if !(subscription.no_local && from == Some(*client)) {
+                found.clients.entry(*client).or_default().add(subscription);
+            }
+        }
+        found.groups.extend(self.groups.values().map(|group| GroupMatch {
+            turn: Arc::clone(&group.turn),
+            members: group.members.iter().map(|(member, own)| (*member, Match::of(own))).collect(),
+        }));
     }
 }
 
@@ -50,13 +148,14 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Adds or replaces a subscription; whether it is new.
+    /// Adds or replaces a subscription; whether it is new. A filter with `$share` in front joins its group.
     pub(crate) fn subscribe(
         &mut self,
-        client: ClientNumber,
+        client: SessionNumber,
         filter: &str,
         subscription: Subscription,
     ) -> bool {
+        let (group, filter) = topic::split_shared(filter);
         let mut node = &mut self.root;
         let mut place = None;
         for level in filter.split('/') {
@@ -73,15 +172,16 @@ impl Router {
             Some(rest) => rest,
             None => &mut node.exact,
         };
-        let is_new = place.insert(client, subscription).is_none();
+        let is_new = place.put(client, group, subscription);
         self.count += usize::from(is_new);
         is_new
     }
 
     /// Takes a subscription away; whether there was one.
-    pub(crate) fn unsubscribe(&mut self, client: ClientNumber, filter: &str) -> bool {
+    pub(crate) fn unsubscribe(&mut self, client: SessionNumber, filter: &str) -> bool {
+        let (group, filter) = topic::split_shared(filter);
         let levels: Vec<&str> = filter.split('/').collect();
-        let removed = remove(&mut self.root, client, &levels);
+        let removed = remove(&mut self.root, client, group, &levels);
         self.count -= usize::from(removed);
         removed
     }
@@ -91,22 +191,22 @@ impl Router {
         self.count
     }
 
-    /// The clients that get a message; `from` is its publisher, for subscriptions that do not want their own.
-    pub(crate) fn matches(&self, topic: &str, from: Option<ClientNumber>) -> BTreeMap<ClientNumber, Match> {
-        let mut found = BTreeMap::new();
+    /// Where a message goes; `from` is its publisher, for subscriptions that do not want their own.
+    pub(crate) fn matches(&self, topic: &str, from: Option<SessionNumber>) -> Matches {
+        let mut found = Matches::default();
         let levels: Vec<&str> = topic.split('/').collect();
         walk(&self.root, &levels, topic.starts_with('$'), from, &mut found);
         found
     }
 }
 
-fn remove(node: &mut Node, client: ClientNumber, levels: &[&str]) -> bool {
+fn remove(node: &mut Node, client: SessionNumber, group: Option<&str>, levels: &[&str]) -> bool {
     match levels {
-        [] => node.exact.remove(&client).is_some(),
-        ["#"] => node.rest.remove(&client).is_some(),
+        [] => node.exact.remove(client, group),
+        ["#"] => node.rest.remove(client, group),
         ["+", below @ ..] => {
             let Some(any) = &mut node.any else { return false };
-            let removed = remove(any, client, below);
+            let removed = remove(any, client, group, below);
             if any.is_empty() {
                 node.any = None;
             }
@@ -114,7 +214,7 @@ fn remove(node: &mut Node, client: ClientNumber, levels: &[&str]) -> bool {
         }
         [level, below @ ..] => {
             let Some(next) = node.levels.get_mut(*level) else { return false };
-            let removed = remove(next, client, below);
+            let removed = remove(next, client, group, below);
             if next.is_empty() {
                 node.levels.remove(*level);
             }
@@ -123,18 +223,12 @@ fn remove(node: &mut Node, client: ClientNumber, levels: &[&str]) -> bool {
     }
 }
 
-fn walk(
-    node: &Node,
-    levels: &[&str],
-    is_dollar: bool,
-    from: Option<ClientNumber>,
-    found: &mut BTreeMap<ClientNumber, Match>,
-) {
+fn walk(node: &Node, levels: &[&str], is_dollar: bool, from: Option<SessionNumber>, found: &mut Matches) {
     if !is_dollar {
-        collect(&node.rest, from, found);
+        node.rest.collect(from, found);
     }
     match levels.split_first() {
-        None => collect(&node.exact, from, found),
+        None => node.exact.collect(from, found),
         Some((level, below)) => {
             if let Some(next) = node.levels.get(*level) {
                 walk(next, below, false, from, found);
@@ -143,23 +237,6 @@ fn walk(
                 walk(any, below, false, from, found);
             }
         }
-    }
-}
-
-fn collect(
-    subscriptions: &HashMap<ClientNumber, Subscription>,
-    from: Option<ClientNumber>,
-    found: &mut BTreeMap<ClientNumber, Match>,
-) {
-    for (client, subscription) in subscriptions {
-        if subscription.no_local && from == Some(*client) {
-            continue;
-        }
-        let entry = found.entry(*client).or_default();
-        entry.qos = entry.qos.max(subscription.qos);
-        entry.retain_as_published |= subscription.retain_as_published;
-        entry.identifiers.extend(subscription.identifier);
-        entry.identifiers.sort_unstable();
     }
 }
 
@@ -180,7 +257,7 @@ mod tests {
         router.subscribe(1, "a/#", with_id(0, 7));
         router.subscribe(1, "a/+", with_id(1, 3));
         router.subscribe(2, "+/b", plain(0));
-        let found = router.matches("a/b", None);
+        let found = router.matches("a/b", None).clients;
         assert_eq!(found.len(), 2);
         assert_eq!((found[&1].qos, found[&1].identifiers.len(), found[&2].qos), (1, 2, 0));
     }
@@ -189,8 +266,28 @@ mod tests {
     fn mqtt_3_8_3_no_local_keeps_own_messages_away() {
         let mut router = Router::default();
         router.subscribe(1, "a", Subscription { no_local: true, ..plain(1) });
-        assert!(router.matches("a", Some(1)).is_empty());
-        assert_eq!(router.matches("a", Some(2)).len(), 1);
+        assert!(router.matches("a", Some(1)).clients.is_empty());
+        assert_eq!(router.matches("a", Some(2)).clients.len(), 1);
+    }
+
+    #[test]
+    fn mqtt5_4_8_2_a_group_is_apart_from_its_members_own_subscriptions() {
+        let mut router = Router::default();
+        assert!(router.subscribe(1, "$share/g/a/+", plain(1)));
+        assert!(router.subscribe(2, "$share/g/a/+", plain(2)));
+        assert!(!router.subscribe(2, "$share/g/a/+", plain(0)));
+        router.subscribe(1, "$share/h/#", plain(1));
+        router.subscribe(1, "a/b", plain(0));
+        let found = router.matches("a/b", None);
+        assert_eq!(found.clients.len(), 1);
+        let members =
+            |group: &GroupMatch| group.members.iter().map(|(member, how)| (*member, how.qos)).collect();
+        let groups: Vec<Vec<_>> = found.groups.iter().map(members).collect();
+        assert_eq!(groups, [vec![(1, 1)], vec![(1, 1), (2, 0)]]);
+        assert!(router.unsubscribe(1, "$share/g/a/+") && !router.unsubscribe(3, "$share/g/a/+"));
+        assert_eq!(router.matches("a/c", None).groups.len(), 2);
+        assert!(router.unsubscribe(2, "$share/g/a/+"));
+        assert_eq!(router.matches("a/c", None).groups.len(), 1);
     }
 
     proptest! {
@@ -210,7 +307,7 @@ mod tests {
                 prop_assert_eq!(router.len(), model.len());
             }
             let expected: std::collections::BTreeSet<u64> = model.keys().filter(|(_, filter)| topic::matches(filter, name)).map(|(client, _)| *client).collect();
-            let found: std::collections::BTreeSet<u64> = router.matches(name, None).into_keys().collect();
+            let found: std::collections::BTreeSet<u64> = router.matches(name, None).clients.into_keys().collect();
             prop_assert_eq!(found, expected);
             for (client, filter) in model.keys() {
                 router.unsubscribe(*client, filter);

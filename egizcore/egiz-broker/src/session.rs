@@ -1,674 +1,298 @@
-//! One client's side of the protocol, without a socket: bytes in, events out, the rules in between.
+//! A session: what the broker knows of one client, which may outlive the client's connection.
 //!
-//! ```text
-//!            CONNECT, first packet only              any packet by the rules
-//!  waiting ────────────────────────────► connected ──────────────────────────► event
-//!     │ anything else                        │ a rule broken
-//!     ▼                                      ▼
-//!   fault (close)                          fault (v5: DISCONNECT with the reason; close)
-//! ```
-//!
-//! The codec crate is known here and in `outbox`, `message` and `connection` only; what it lets pass is refused by `strict`.
-//! States of QoS 2 and of sessions that outlive their connection have their place here.
+//! Everything that changes together is under one lock, held for moments and never over a wait. Steps that a crash must not
+//! undo are returned as notes; who takes the step commits them before it tells the client.
 
-mod strict;
+use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use std::collections::HashMap;
-use std::num::{NonZeroU16, NonZeroU32};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
-use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
-use rmqtt_codec::error::DecodeError;
-use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{PublishProperties, RetainHandling};
-use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
-use rmqtt_codec::{v3, v5};
-use tokio_util::codec::Decoder as _;
-
+use crate::Offset;
+use crate::delivery::{Delivery, Mode, Offer, Offered};
+use crate::gate::ClientInfo;
+use crate::ledger::{KeptSession, KeptSubscription, Note};
 use crate::message::Publish;
+use crate::outbox::Outbox;
+use crate::router::{Match, SessionNumber, Subscription};
 use crate::topic;
 
-/// A protocol version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// 3.1 and 3.1.1
-    V3,
-    /// 5.0
-    V5,
+/// A session.
+pub(crate) struct Session {
+    pub(crate) number: SessionNumber,
+    pub(crate) client_id: String,
+    state: Mutex<State>,
+    /// Told when the journal's reader may go on.
+    pub(crate) room: Notify,
+    /// Whether something waits for room, so that the writer looks after it.
+    hungry: AtomicBool,
+    /// Whether deliveries went on since it was last noted how far they are.
+    touched: AtomicBool,
+    planner: Planner,
 }
 
-/// A broken rule: why the connection is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Fault {
-    /// The word for it, in metrics and logs.
-    pub reason: &'static str,
-    /// The reason code for an MQTT 5 client.
-    pub code: u8,
+/// A delivery of QoS 2 whose packet id is to be noted before it is sent.
+pub(crate) struct Plan {
+    pub(crate) session: Arc<Session>,
+    pub(crate) id: NonZeroU16,
+    pub(crate) offset: Offset,
 }
 
-const MALFORMED: Fault = Fault { reason: "malformed-packet", code: 0x81 };
-const PROTOCOL_ERROR: Fault = Fault { reason: "protocol-error", code: 0x82 };
-const TOPIC_NAME: Fault = Fault { reason: "topic-name-invalid", code: 0x90 };
-const TOPIC_ALIAS: Fault = Fault { reason: "topic-alias-invalid", code: 0x94 };
-const TOO_LARGE: Fault = Fault { reason: "packet-too-large", code: 0x95 };
-const QOS: Fault = Fault { reason: "qos-not-supported", code: 0x9B };
-const CLIENT_ID: Fault = Fault { reason: "client-id-missing", code: 0x85 };
-const VERSION: Fault = Fault { reason: "unsupported-version", code: 0x84 };
+/// Where plans go. Not bounded here: there are no more plans than the windows of all clients hold.
+pub(crate) type Planner = UnboundedSender<Plan>;
 
-/// Where the flags of a CONNECT lie behind its fixed header, the protocol's name being `MQTT`.
-const CONNECT_FLAGS_AT: usize = 7;
-const CLEAN_START: u8 = 2;
-
-/// Bounds of a session.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionLimits {
-    /// The largest packet after the login, in bytes.
-    pub packet_bytes_max: usize,
-    /// The largest CONNECT, in bytes.
-    pub connect_bytes_max: usize,
-    /// Topic aliases that a client may use.
-    pub topic_aliases_max: u16,
-    /// Filters in one SUBSCRIBE.
-    pub filters_max: usize,
+pub(crate) struct State {
+    pub(crate) delivery: Delivery,
+    pub(crate) online: Option<Online>,
+    pub(crate) filters: BTreeMap<String, Subscription>,
+    /// Packet ids of the client's own messages of QoS 2 that it has not released.
+    pub(crate) taken: HashSet<NonZeroU16>,
+    pub(crate) expiry_s: u32,
+    /// When its client left.
+    pub(crate) left_at_micros: Option<i64>,
+    /// It has been ended; whoever still holds it is to leave it alone.
+    pub(crate) ended: bool,
+    /// Counts changes of the filters.
+    pub(crate) filters_version: u64,
+    /// For which of its connections somebody reads the journal.
+    pub(crate) reading: Option<u64>,
+    /// Whether the journal knows it.
+    pub(crate) persisted: bool,
+    /// A will that waits, and when it is due.
+    pub(crate) will: Option<DelayedWill>,
+    /// The newest note on how far it has come.
+    noted: (Offset, usize),
 }
 
-/// What a client asks for when it connects.
-#[derive(Debug, Clone)]
-pub struct ConnectRequest {
-    /// Which protocol it speaks.
-    pub version: Version,
-    /// Empty asks for one to be assigned.
-    pub client_id: ByteString,
-    /// Seconds; 0 is never.
-    pub keep_alive_s: u16,
-    /// User name.
-    pub username: Option<ByteString>,
-    /// Password.
-    pub password: Option<Bytes>,
-    /// What to publish should the connection break.
-    pub will: Option<Publish>,
-    /// Unacknowledged messages that it takes at once.
-    pub receive_max: u16,
-    /// The largest packet that it takes, in bytes.
-    pub packet_bytes_max: Option<u32>,
-    /// Whether it asked for an authentication method, which this server does not have.
-    pub wants_authentication: bool,
-    /// Whether it wants its session kept.
-    pub session_expiry_s: u32,
+/// A will whose time has not come.
+pub(crate) struct DelayedWill {
+    pub(crate) client: Arc<ClientInfo>,
+    pub(crate) message: Publish,
+    pub(crate) due_micros: i64,
 }
 
-/// A filter to subscribe to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscribeRequest {
-    /// The filter as sent.
-    pub filter: ByteString,
-    /// Asked for quality of service, 0 to 2.
-    pub qos: u8,
-    /// MQTT 5 option.
-    pub no_local: bool,
-    /// MQTT 5 option.
-    pub retain_as_published: bool,
-    /// Which retained messages it wants.
-    pub retained: Retained,
+/// A session's connection.
+pub(crate) struct Online {
+    pub(crate) outbox: Arc<Outbox>,
+    /// Which connection it is.
+    pub(crate) connection: u64,
+    pub(crate) takeover: CancellationToken,
+    /// Cancelled when it has begun nothing that is not settled.
+    pub(crate) gone: CancellationToken,
 }
 
-/// MQTT 5's retain handling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retained {
-    /// At every subscribe.
-    Always,
-    /// Only if the subscription is new.
-    IfNew,
-    /// Never.
-    Never,
-}
-
-/// What a client did.
-#[derive(Debug)]
-pub enum Event {
-    /// It connects.
-    Connect(Box<ConnectRequest>),
-    /// It publishes; the packet id with QoS 1.
-    Publish(Publish, Option<NonZeroU16>),
-    /// It acknowledges a delivery.
-    Acknowledge(NonZeroU16),
-    /// It subscribes.
-    Subscribe {
-        /// Packet id.
-        id: NonZeroU16,
-        /// Filters, at least one.
-        filters: Vec<SubscribeRequest>,
-        /// MQTT 5 subscription identifier.
-        identifier: Option<NonZeroU32>,
-    },
-    /// It unsubscribes.
-    Unsubscribe {
-        /// Packet id.
-        id: NonZeroU16,
-        /// Filters, at least one.
-        filters: Vec<ByteString>,
-    },
-    /// It asks whether we are there.
-    Ping,
-    /// It goes, and its will is to be published or not.
-    Disconnect {
-        /// Whether the will is published.
-        with_will: bool,
-    },
-}
-
-/// A client's side of the protocol.
-#[derive(Debug)]
-pub struct Session {
-    limits: SessionLimits,
-    codec: Codec,
-    aliases: HashMap<NonZeroU16, ByteString>,
-    session_expiry_s: u32,
-    /// The rule that was broken, once one was: nothing behind it is taken.
-    fault: Option<Fault>,
-}
-
-#[derive(Debug)]
-enum Codec {
-    /// No CONNECT yet.
-    Waiting,
-    V3(v3::Codec),
-    V5(v5::Codec),
-}
+/// How long a session is kept for good.
+pub(crate) const FOR_GOOD_S: u32 = u32::MAX;
 
 impl Session {
-    /// A session before its CONNECT.
-    #[must_use]
-    pub fn new(limits: SessionLimits) -> Self {
-        Self { limits, codec: Codec::Waiting, aliases: HashMap::new(), session_expiry_s: 0, fault: None }
+    pub(crate) fn new(
+        number: SessionNumber,
+        client_id: &str,
+        expiry_s: u32,
+        bytes_max: usize,
+        planner: Planner,
+    ) -> Self {
+        Self::with(number, client_id, expiry_s, Delivery::new(expiry_s > 0, bytes_max), planner)
     }
 
-    /// The version, once known.
-    #[must_use]
-    pub fn version(&self) -> Option<Version> {
-        match self.codec {
-            Codec::Waiting => None,
-            Codec::V3(_) => Some(Version::V3),
-            Codec::V5(_) => Some(Version::V5),
+    /// A session that a restart found; its client left `left_at_micros`, or when the program ended.
+    pub(crate) fn restore(
+        number: SessionNumber,
+        client_id: &str,
+        kept: &KeptSession,
+        bytes_max: usize,
+        planner: Planner,
+        now_micros: i64,
+    ) -> Self {
+        let delivery = Delivery::restore(kept, bytes_max);
+        let session = Self::with(number, client_id, kept.expiry_s, delivery, planner);
+        {
+            let mut state = session.state.lock();
+            state.left_at_micros = Some(kept.left_at_micros.unwrap_or(now_micros));
+            state.filters =
+                kept.filters.iter().map(|(filter, own)| (filter.clone(), (*own).into())).collect();
+            state.taken = kept.taken.iter().filter_map(|id| NonZeroU16::new(*id)).collect();
+            state.persisted = true;
+            state.noted = (kept.through, kept.done.len());
+        }
+        session
+    }
+
+    fn with(
+        number: SessionNumber,
+        client_id: &str,
+        expiry_s: u32,
+        delivery: Delivery,
+        planner: Planner,
+    ) -> Self {
+        Self {
+            number,
+            client_id: client_id.to_owned(),
+            state: Mutex::new(State {
+                delivery,
+                online: None,
+                filters: BTreeMap::new(),
+                taken: HashSet::new(),
+                expiry_s,
+                left_at_micros: None,
+                ended: false,
+                filters_version: 0,
+                reading: None,
+                persisted: false,
+                will: None,
+                noted: (0, 0),
+            }),
+            room: Notify::new(),
+            hungry: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
+            planner,
         }
     }
 
-    /// Takes the next event off the front of `bytes`; `None` when more bytes are needed.
-    ///
-    /// # Errors
-    /// The broken rule; the connection is to be closed, and every later call gives the same.
-    pub fn receive(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Fault> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
-        }
-        self.receive_packet(bytes).inspect_err(|fault| self.fault = Some(*fault))
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
-    fn receive_packet(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Fault> {
-        let Some(version) = self.version() else { return self.receive_connect(bytes) };
-        let Some(frame) = strict::frame(bytes, self.limits.packet_bytes_max)? else { return Ok(None) };
-        strict::check(version, frame.first, &bytes[frame.header..frame.total])?;
-        // The codec never sees half a packet, so it always has an answer.
-        let event = match &mut self.codec {
-            Codec::Waiting => None,
-            Codec::V3(codec) => match codec.decode(bytes).map_err(fault_of)? {
-                None => None,
-                Some((packet, _)) => from_v3(packet, &self.limits)?,
-            },
-            Codec::V5(codec) => match codec.decode(bytes).map_err(fault_of)? {
-                None => None,
-                Some((v5::Packet::Disconnect(disconnect), _))
-                    if self.session_expiry_s == 0
-                        && disconnect.session_expiry_interval_secs.is_some_and(|interval| interval > 0) =>
-                {
-                    // What was to end with the connection cannot outlive it (3.14.2.2.2).
-                    return Err(PROTOCOL_ERROR);
-                }
-                Some((packet, _)) => from_v5(packet, &self.limits, &mut self.aliases)?,
-            },
-        };
-        event.map(Some).ok_or(PROTOCOL_ERROR)
+    /// Offers a message; and for which connection somebody is to begin to read the journal, if so.
+    pub(crate) fn offer(self: &Arc<Self>, offer: &Offer<'_>) -> (Offered, Option<u64>) {
+        let mut state = self.state.lock();
+        if state.ended {
+            return (Offered::Already, None);
+        }
+        let State { delivery, online, .. } = &mut *state;
+        let outbox = online.as_ref().map(|online| &*online.outbox);
+        let offered = delivery.offer(outbox, offer);
+        if offered == Offered::Owed || offered == Offered::FellBehind {
+            self.set_hungry();
+        }
+        self.hand_plans_over(delivery);
+        let begin = if offered == Offered::FellBehind { state.begin_reading() } else { None };
+        (offered, begin)
     }
 
-    fn receive_connect(&mut self, bytes: &mut BytesMut) -> Result<Option<Event>, Fault> {
-        // Only a CONNECT may come first (MQTT-3.1.0-1); anything else is seen by its first byte.
-        if bytes.first().is_some_and(|first| *first != 0x10) {
-            return Err(PROTOCOL_ERROR);
+    /// The connection's writer has made room, or the client has acknowledged: sends what waits.
+    pub(crate) fn pump(self: &Arc<Self>, now_micros: i64) {
+        if self.hungry.load(Ordering::Acquire) {
+            let mut state = self.state.lock();
+            self.pump_locked(&mut state, now_micros);
         }
-        let Some(frame) = strict::frame(bytes, self.limits.connect_bytes_max)? else { return Ok(None) };
-        // The codecs get this packet alone: that of the version reads on where a packet is too short for it.
-        let mut packet = bytes.split_to(frame.total);
-        let version = VersionCodec.decode(&mut packet).map_err(|error| match error {
-            DecodeError::InvalidProtocol => VERSION,
-            other => fault_of(other),
-        })?;
-        // The version is known from here on, so that a refusal can be said in it.
-        match version {
-            None => Err(MALFORMED),
-            Some(ProtocolVersion::MQTT3) => {
-                self.codec = Codec::V3(v3::Codec::default());
-                strict::check_connect(Version::V3, &packet[frame.header..])?;
-                let decoded = v3::Codec::default().decode(&mut packet).map_err(|error| match error {
-                    DecodeError::InvalidClientId => CLIENT_ID,
-                    other => fault_of(other),
-                })?;
-                let Some((v3::Packet::Connect(connect), _)) = decoded else { return Err(PROTOCOL_ERROR) };
-                connect_v3(*connect).map(Some)
-            }
-            Some(ProtocolVersion::MQTT5) => {
-                self.codec = Codec::V5(v5::Codec::default());
-                strict::check_connect(Version::V5, &packet[frame.header..])?;
-                // The codec holds an empty id without Clean Start for an error, which it is in 3.1.1 only. No session
-                // outlives its connection, so every start is clean.
-                if let Some(flags) = packet.get_mut(frame.header + CONNECT_FLAGS_AT) {
-                    *flags |= CLEAN_START;
-                }
-                let decoded = v5::Codec::default().decode(&mut packet).map_err(fault_of)?;
-                let Some((v5::Packet::Connect(connect), _)) = decoded else { return Err(PROTOCOL_ERROR) };
-                self.session_expiry_s = connect.session_expiry_interval_secs;
-                connect_v5(*connect).map(Some)
-            }
+    }
+
+    pub(crate) fn pump_locked(self: &Arc<Self>, state: &mut State, now_micros: i64) {
+        let Some(online) = &state.online else { return };
+        let reader_has_room = state.delivery.pump(&online.outbox, now_micros);
+        self.hand_plans_over(&mut state.delivery);
+        let (waiting, _) = state.delivery.waiting();
+        self.hungry.store(waiting > 0 || state.delivery.mode() == Mode::CatchingUp, Ordering::Release);
+        if reader_has_room {
+            self.room.notify_waiters();
         }
+    }
+
+    /// Something waits for room.
+    pub(crate) fn set_hungry(&self) {
+        self.hungry.store(true, Ordering::Release);
+    }
+
+    /// Has packet ids noted that have to be before their messages are sent.
+    pub(crate) fn hand_plans_over(self: &Arc<Self>, delivery: &mut Delivery) {
+        for (id, offset) in delivery.take_planned() {
+            // Without a planner the broker is gone, and so is the client.
+            let _ = self.planner.send(Plan { session: Arc::clone(self), id, offset });
+        }
+    }
+
+    /// What the client has answered to a delivery.
+    pub(crate) fn answered(self: &Arc<Self>, now_micros: i64, change: impl FnOnce(&mut Delivery)) {
+        let mut state = self.state.lock();
+        change(&mut state.delivery);
+        self.touched.store(true, Ordering::Release);
+        if self.hungry.load(Ordering::Acquire) {
+            self.pump_locked(&mut state, now_micros);
+        }
+    }
+
+    /// Whether deliveries went on since the last call.
+    pub(crate) fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::AcqRel)
     }
 }
 
-fn fault_of(error: DecodeError) -> Fault {
-    match error {
-        DecodeError::MaxSizeExceeded { .. } => TOO_LARGE,
-        DecodeError::InvalidTopicName => TOPIC_NAME,
-        DecodeError::UnsupportedProtocolLevel => VERSION,
-        _ => MALFORMED,
+impl State {
+    /// Whether the session is kept when its client goes.
+    pub(crate) fn outlives(&self) -> bool {
+        self.expiry_s > 0
     }
-}
 
-fn number(qos: QoS) -> u8 {
-    qos.value()
-}
-
-fn will(
-    topic_name: &ByteString,
-    message: Bytes,
-    qos: QoS,
-    retain: bool,
-    properties: Option<PublishProperties>,
-) -> Result<Publish, Fault> {
-    if !topic::is_name(topic_name) {
-        return Err(TOPIC_NAME);
+    /// Whether it is this connection that serves the client.
+    pub(crate) fn is_served_by(&self, connection: u64) -> bool {
+        self.online.as_ref().is_some_and(|online| online.connection == connection)
     }
-    check_texts(properties.as_ref())?;
-    Ok(Publish {
-        topic: topic_name.clone(),
-        payload: message,
-        qos: number(qos).min(1),
-        retain,
-        properties: properties.map(Box::new),
-    })
-}
 
-/// Checks that a string holds no NUL (MQTT-1.5.4-2); that it is UTF-8 the codec has seen to.
-fn check_text(text: &str) -> Result<(), Fault> {
-    if text.contains('\0') { Err(MALFORMED) } else { Ok(()) }
-}
-
-fn check_texts(properties: Option<&PublishProperties>) -> Result<(), Fault> {
-    let Some(properties) = properties else { return Ok(()) };
-    if properties.response_topic.as_ref().is_some_and(|response| !topic::is_name(response)) {
-        return Err(PROTOCOL_ERROR);
+    /// For which connection somebody is to begin to read the journal, if it has to be and nobody does.
+    pub(crate) fn begin_reading(&mut self) -> Option<u64> {
+        let connection = self.online.as_ref()?.connection;
+        let begin = self.delivery.mode() == Mode::CatchingUp && self.reading != Some(connection);
+        begin.then(|| *self.reading.insert(connection))
     }
-    properties.content_type.as_deref().map_or(Ok(()), check_text)?;
-    properties.user_properties.iter().try_for_each(|(name, value)| {
-        check_text(name)?;
-        check_text(value)
-    })
-}
 
-fn connect_v3(connect: v3::Connect) -> Result<Event, Fault> {
-    check_text(&connect.client_id)?;
-    connect.username.as_deref().map_or(Ok(()), check_text)?;
-    let will = connect
-        .last_will
-        .map(|last| will(&last.topic, last.message, last.qos, last.retain, None))
-        .transpose()?;
-    Ok(Event::Connect(Box::new(ConnectRequest {
-        version: Version::V3,
-        client_id: connect.client_id,
-        keep_alive_s: connect.keep_alive,
-        username: connect.username,
-        password: connect.password,
-        will,
-        receive_max: u16::MAX,
-        packet_bytes_max: None,
-        wants_authentication: false,
-        session_expiry_s: 0,
-    })))
-}
-
-fn connect_v5(connect: v5::Connect) -> Result<Event, Fault> {
-    check_text(&connect.client_id)?;
-    connect.username.as_deref().map_or(Ok(()), check_text)?;
-    if connect.auth_data.is_some() && connect.auth_method.is_none() {
-        return Err(PROTOCOL_ERROR);
+    /// Whether the journal is still to be read for this connection; else the reader is to end.
+    pub(crate) fn goes_on_reading(&mut self, connection: u64) -> bool {
+        if self.reading != Some(connection) {
+            return false;
+        }
+        if self.is_served_by(connection) && self.delivery.mode() == Mode::CatchingUp {
+            return true;
+        }
+        self.reading = None;
+        false
     }
-    let will = connect
-        .last_will
-        .map(|last| {
-            if last.qos == QoS::ExactlyOnce {
-                return Err(QOS);
-            }
-            let properties = PublishProperties {
-                correlation_data: last.correlation_data,
-                message_expiry_interval: last.message_expiry_interval,
-                content_type: last.content_type,
-                user_properties: last.user_properties,
-                is_utf8_payload: last.is_utf8_payload.unwrap_or(false),
-                response_topic: last.response_topic,
-                ..PublishProperties::default()
-            };
-            will(&last.topic, last.message, last.qos, last.retain, Some(properties))
-        })
-        .transpose()?;
-    Ok(Event::Connect(Box::new(ConnectRequest {
-        version: Version::V5,
-        client_id: connect.client_id,
-        keep_alive_s: connect.keep_alive,
-        username: connect.username,
-        password: connect.password,
-        will,
-        receive_max: connect.receive_max.map_or(u16::MAX, NonZeroU16::get),
-        packet_bytes_max: connect.max_packet_size.map(NonZeroU32::get),
-        wants_authentication: connect.auth_method.is_some(),
-        session_expiry_s: connect.session_expiry_interval_secs,
-    })))
-}
 
-fn check_filters<'a>(
-    filters: impl ExactSizeIterator<Item = &'a ByteString>,
-    limits: &SessionLimits,
-) -> Result<(), Fault> {
-    if filters.len() > limits.filters_max {
-        return Err(Fault { reason: "too-many-filters", code: 0x97 });
+    /// When it ends if its client does not come back.
+    pub(crate) fn expires_at_micros(&self) -> Option<i64> {
+        let left = self.left_at_micros.filter(|_| self.online.is_none() && self.expiry_s != FOR_GOOD_S)?;
+        Some(left.saturating_add(i64::from(self.expiry_s) * 1_000_000))
     }
-    Ok(())
-}
 
-fn from_v3(packet: v3::Packet, limits: &SessionLimits) -> Result<Option<Event>, Fault> {
-    Ok(Some(match packet {
-        v3::Packet::Publish(publish) => {
-            // DUP has no meaning with QoS 0 (MQTT-3.3.1-2).
-            if publish.qos == QoS::AtMostOnce && publish.dup {
-                return Err(MALFORMED);
-            }
-            published(publish.topic, publish.payload, publish.qos, publish.retain, publish.packet_id, None)?
-        }
-        v3::Packet::PublishAck { packet_id } => Event::Acknowledge(packet_id),
-        v3::Packet::Subscribe { packet_id, topic_filters } => {
-            check_filters(topic_filters.iter().map(|(filter, _)| filter), limits)?;
-            let filters = topic_filters.into_iter().map(|(filter, qos)| SubscribeRequest {
-                filter,
-                qos: number(qos),
-                no_local: false,
-                retain_as_published: false,
-                retained: Retained::Always,
-            });
-            Event::Subscribe { id: packet_id, filters: filters.collect(), identifier: None }
-        }
-        v3::Packet::Unsubscribe { packet_id, topic_filters } => {
-            check_filters(topic_filters.iter(), limits)?;
-            Event::Unsubscribe { id: packet_id, filters: topic_filters }
-        }
-        v3::Packet::PingRequest => Event::Ping,
-        v3::Packet::Disconnect => Event::Disconnect { with_will: false },
-        v3::Packet::PublishReceived { .. }
-        | v3::Packet::PublishRelease { .. }
-        | v3::Packet::PublishComplete { .. } => {
-            return Err(QOS);
-        }
-        _ => return Ok(None),
-    }))
-}
-
-fn from_v5(
-    packet: v5::Packet,
-    limits: &SessionLimits,
-    aliases: &mut HashMap<NonZeroU16, ByteString>,
-) -> Result<Option<Event>, Fault> {
-    Ok(Some(match packet {
-        v5::Packet::Publish(publish) => {
-            if publish.qos == QoS::AtMostOnce && publish.dup {
-                return Err(MALFORMED);
-            }
-            let mut properties = publish.properties.unwrap_or_default();
-            // A client does not send subscription identifiers (MQTT-3.3.4-6).
-            if !properties.subscription_ids.is_empty() {
-                return Err(PROTOCOL_ERROR);
-            }
-            check_texts(Some(&properties))?;
-            let name = match properties.topic_alias.take() {
-                None if publish.topic.is_empty() => return Err(PROTOCOL_ERROR),
-                None => publish.topic,
-                Some(alias) if alias.get() > limits.topic_aliases_max => return Err(TOPIC_ALIAS),
-                Some(alias) if publish.topic.is_empty() => {
-                    aliases.get(&alias).cloned().ok_or(PROTOCOL_ERROR)?
-                }
-                Some(alias) => {
-                    // A copy: the topic itself is a part of the read buffer, which would be kept with it.
-                    aliases.insert(alias, ByteString::from(&*publish.topic));
-                    publish.topic
-                }
-            };
-            let is_plain = properties == PublishProperties::default();
-            let properties = (!is_plain).then(|| Box::new(properties));
-            published(name, publish.payload, publish.qos, publish.retain, publish.packet_id, properties)?
-        }
-        v5::Packet::PublishAck(acknowledged) => Event::Acknowledge(acknowledged.packet_id),
-        v5::Packet::Subscribe(subscribe) => {
-            check_filters(subscribe.topic_filters.iter().map(|(filter, _)| filter), limits)?;
-            let filters = subscribe.topic_filters.into_iter().map(|(filter, options)| {
-                // No Local on a shared subscription is an error (MQTT-3.8.3-4).
-                if options.no_local && topic::is_shared(&filter) {
-                    return Err(PROTOCOL_ERROR);
-                }
-                Ok(SubscribeRequest {
-                    filter,
-                    qos: number(options.qos),
-                    no_local: options.no_local,
-                    retain_as_published: options.retain_as_published,
-                    retained: match options.retain_handling {
-                        RetainHandling::AtSubscribe => Retained::Always,
-                        RetainHandling::AtSubscribeNew => Retained::IfNew,
-                        RetainHandling::NoAtSubscribe => Retained::Never,
-                    },
-                })
-            });
-            let filters = filters.collect::<Result<_, Fault>>()?;
-            Event::Subscribe { id: subscribe.packet_id, filters, identifier: subscribe.id }
-        }
-        v5::Packet::Unsubscribe(unsubscribe) => {
-            check_filters(unsubscribe.topic_filters.iter(), limits)?;
-            Event::Unsubscribe { id: unsubscribe.packet_id, filters: unsubscribe.topic_filters }
-        }
-        v5::Packet::PingRequest => Event::Ping,
-        v5::Packet::Disconnect(disconnect) => Event::Disconnect {
-            with_will: disconnect.reason_code != v5::DisconnectReasonCode::NormalDisconnection,
-        },
-        v5::Packet::PublishReceived(_) | v5::Packet::PublishRelease(_) | v5::Packet::PublishComplete(_) => {
-            return Err(PROTOCOL_ERROR);
-        }
-        _ => return Ok(None),
-    }))
-}
-
-fn published(
-    name: ByteString,
-    payload: Bytes,
-    qos: QoS,
-    retain: bool,
-    id: Option<NonZeroU16>,
-    properties: Option<Box<PublishProperties>>,
-) -> Result<Event, Fault> {
-    if qos == QoS::ExactlyOnce {
-        return Err(QOS);
-    }
-    if !topic::is_name(&name) {
-        return Err(TOPIC_NAME);
-    }
-    let publish = Publish { topic: name, payload, qos: number(qos), retain, properties };
-    Ok(Event::Publish(publish, id.filter(|_| qos == QoS::AtLeastOnce)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const LIMITS: SessionLimits = SessionLimits {
-        packet_bytes_max: 1024,
-        connect_bytes_max: 256,
-        topic_aliases_max: 4,
-        filters_max: 4,
-    };
-
-    /// A CONNECT of client `c`, then `packets`, fed in pieces of `piece` bytes; what came of it.
-    fn run(level: u8, packets: &[u8], piece: usize) -> (Vec<String>, Option<Fault>) {
-        let mut input = vec![0x10, 0, 0, 4, b'M', b'Q', b'T', b'T', level, 2, 0, 60];
-        if level == 5 {
-            input.push(0);
-        }
-        input.extend_from_slice(&[0, 1, b'c']);
-        input[1] = u8::try_from(input.len() - 2).expect("short");
-        input.extend_from_slice(packets);
-        let mut session = Session::new(LIMITS);
-        let mut buffer = BytesMut::new();
-        let mut events = Vec::new();
-        for part in input.chunks(piece) {
-            buffer.extend_from_slice(part);
-            loop {
-                match session.receive(&mut buffer) {
-                    Ok(Some(Event::Connect(_))) => events.push("connect".to_owned()),
-                    Ok(Some(Event::Publish(publish, id))) => {
-                        events.push(format!(
-                            "publish {} {:?} {}",
-                            publish.topic,
-                            id,
-                            String::from_utf8_lossy(&publish.payload)
-                        ));
-                    }
-                    Ok(Some(other)) => events.push(format!("{other:?}")),
-                    Ok(None) => break,
-                    Err(fault) => return (events, Some(fault)),
-                }
+    /// How its own filters match a topic name; shared subscriptions are not among them.
+    pub(crate) fn matching(&self, name: &str) -> Option<Match> {
+        let mut found: Option<Match> = None;
+        for (filter, subscription) in &self.filters {
+            if !topic::is_shared(filter) && topic::matches(filter, name) {
+                found.get_or_insert_default().add(subscription);
             }
         }
-        (events, None)
+        found
     }
 
-    fn check(level: u8, packets: &[u8], expected: Result<&[&str], Fault>) {
-        for piece in [1, 3, 1000] {
-            let (events, fault) = run(level, packets, piece);
-            match expected {
-                Ok(wanted) => assert_eq!(
-                    (&events[1..], fault),
-                    (wanted.iter().map(|event| (*event).to_owned()).collect::<Vec<_>>().as_slice(), None)
-                ),
-                Err(wanted) => assert_eq!(fault, Some(wanted), "{events:?}"),
-            }
+    /// A note on how far deliveries are, if they went on since the last. Everything before `head` has been offered.
+    pub(crate) fn settled(&mut self, client_id: &str, head: Offset) -> Option<Note> {
+        let through =
+            self.delivery.needed_from().unwrap_or_else(|| self.delivery.passed(head)).max(self.noted.0);
+        let done = self.delivery.done_from(through);
+        if (through, done.len()) == self.noted {
+            return None;
         }
+        self.noted = (through, done.len());
+        Some(Note::Settled { client: client_id.to_owned(), through, done })
     }
+}
 
-    #[test]
-    fn packets_are_understood_however_they_are_cut() {
-        check(4, b"\x32\x07\x00\x01a\x00\x07hi\xc0\x00", Ok(&["publish a Some(7) hi", "Ping"]));
-        check(
-            5,
-            b"\x32\x08\x00\x01a\x00\x07\x00hi\xe0\x00",
-            Ok(&["publish a Some(7) hi", "Disconnect { with_will: false }"]),
-        );
+impl From<KeptSubscription> for Subscription {
+    fn from(kept: KeptSubscription) -> Self {
+        let KeptSubscription { qos, no_local, retain_as_published, identifier } = kept;
+        Self { qos, no_local, retain_as_published, identifier }
     }
+}
 
-    #[test]
-    fn mqtt_3_1_0_1_the_first_packet_is_a_connect() {
-        let mut session = Session::new(LIMITS);
-        assert_eq!(session.receive(&mut BytesMut::from(&b"\xc0\x00"[..])).map(|_| ()), Err(PROTOCOL_ERROR));
-    }
-
-    #[test]
-    fn mqtt_3_1_0_2_a_second_connect_is_an_error() {
-        check(4, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c", Err(PROTOCOL_ERROR));
-    }
-
-    #[test]
-    fn nothing_behind_a_broken_rule_is_taken() {
-        let mut session = Session::new(LIMITS);
-        let mut bytes = BytesMut::from(&b"\xc0\x00"[..]);
-        assert_eq!(session.receive(&mut bytes).map(|_| ()), Err(PROTOCOL_ERROR));
-        let mut connect = BytesMut::from(&b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"[..]);
-        assert_eq!(session.receive(&mut connect).map(|_| ()), Err(PROTOCOL_ERROR));
-    }
-
-    #[test]
-    fn a_connect_that_is_too_short_is_not_completed_by_what_follows() {
-        let input = b"\x10\x02\x00\x04MQTT\x09\x02\x00\x3c\x00\x00";
-        for cut in 4..=input.len() {
-            let mut session = Session::new(LIMITS);
-            let mut bytes = BytesMut::from(&input[..cut]);
-            assert_eq!(session.receive(&mut bytes).map(|_| ()), Err(MALFORMED), "{cut} bytes at once");
-        }
-    }
-
-    #[test]
-    fn mqtt_3_1_2_2_an_unknown_version_is_refused() {
-        let mut session = Session::new(LIMITS);
-        let mut bytes = BytesMut::from(&b"\x10\x0d\x00\x04MQTT\x09\x02\x00\x3c\x00\x01c"[..]);
-        assert_eq!(session.receive(&mut bytes).map(|_| ()), Err(VERSION));
-    }
-
-    #[test]
-    fn mqtt_3_3_broken_publishes_are_refused_with_their_reason() {
-        check(4, b"\x36\x07\x00\x01a\x00\x07hi", Err(MALFORMED));
-        check(4, b"\x34\x07\x00\x01a\x00\x07hi", Err(QOS));
-        check(4, b"\x38\x05\x00\x01ahi", Err(MALFORMED));
-        check(4, b"\x30\x05\x00\x01+hi", Err(TOPIC_NAME));
-        check(4, b"\x32\x07\x00\x01a\x00\x00hi", Err(MALFORMED));
-        check(4, b"\x30\x05\x00\x01\xffhi", Err(MALFORMED));
-    }
-
-    #[test]
-    fn mqtt_3_8_3_a_subscribe_needs_a_filter() {
-        check(4, b"\x82\x02\x00\x01", Err(MALFORMED));
-        check(4, b"\x80\x06\x00\x01\x00\x01a\x00", Err(MALFORMED));
-    }
-
-    #[test]
-    fn mqtt_3_3_2_3_4_topic_aliases_stand_for_their_topic() {
-        check(
-            5,
-            b"\x30\x08\x00\x01a\x03\x23\x00\x02x\x30\x07\x00\x00\x03\x23\x00\x02y",
-            Ok(&["publish a None x", "publish a None y"]),
-        );
-        check(5, b"\x30\x07\x00\x00\x03\x23\x00\x02y", Err(PROTOCOL_ERROR));
-        check(5, b"\x30\x08\x00\x01a\x03\x23\x00\x05x", Err(TOPIC_ALIAS));
-    }
-
-    #[test]
-    fn packets_beyond_the_limits_are_refused_before_they_are_read() {
-        check(4, b"\x30\x81\x10", Err(TOO_LARGE));
-        let mut session = Session::new(LIMITS);
-        assert_eq!(session.receive(&mut BytesMut::from(&b"\x10\xff\x7f"[..])).map(|_| ()), Err(TOO_LARGE));
-    }
-
-    proptest! {
-        #[test]
-        fn outside_bytes_never_panic(level in prop_oneof![Just(4_u8), Just(5)], bytes in prop::collection::vec(any::<u8>(), 0..120), piece in 1..20_usize) {
-            run(level, &bytes, piece);
-        }
-
-        #[test]
-        fn broken_packets_never_panic(level in prop_oneof![Just(4_u8), Just(5)], at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let mut bytes = b"\x32\x0b\x00\x01a\x00\x07\x03\x23\x00\x02hi\x82\x07\x00\x01\x00\x00\x01a\x00\xa2\x05\x00\x02\x00\x01a\x40\x02\x00\x05".to_vec();
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            run(level, &bytes, 7);
-        }
+impl From<Subscription> for KeptSubscription {
+    fn from(own: Subscription) -> Self {
+        let Subscription { qos, no_local, retain_as_published, identifier } = own;
+        Self { qos, no_local, retain_as_published, identifier }
     }
 }

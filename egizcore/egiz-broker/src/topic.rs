@@ -45,7 +45,25 @@ pub fn is_filter(filter: &str) -> bool {
 /// Whether a filter asks for a shared subscription.
 #[must_use]
 pub fn is_shared(filter: &str) -> bool {
-    filter.starts_with("$share/")
+    filter == "$share" || filter.starts_with("$share/")
+}
+
+/// The group and the filter of a shared subscription; no group where it is none or its form is wrong.
+#[must_use]
+pub fn split_shared(filter: &str) -> (Option<&str>, &str) {
+    match filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/')) {
+        Some((group, filter)) => (Some(group), filter),
+        None => (None, filter),
+    }
+}
+
+/// Whether a filter that [`is_shared`] has a group without wildcards and a valid filter (MQTT-4.8.2-1, -2).
+#[must_use]
+pub fn is_shared_filter(filter: &str) -> bool {
+    match split_shared(filter) {
+        (Some(group), filter) => !group.is_empty() && !group.contains(['+', '#']) && is_filter(filter),
+        (None, _) => false,
+    }
 }
 
 /// Whether a filter matches a name. Both are valid.

@@ -45,9 +45,10 @@ async fn mqtt5_3_2_2_3_a_client_is_told_what_the_server_can_do() {
         server.connecting(&Connect { properties: &[0x11, 0, 0, 0, 60], ..Connect::of(V5, "") }).await;
     let answer = client.packet("CONNACK").await;
     assert_eq!((answer[2], answer[3]), (0, 0));
-    assert_eq!(property(&answer, 0x24), Some(1), "maximum QoS");
-    assert_eq!(property(&answer, 0x11), Some(0), "session expiry interval");
-    assert_eq!(property(&answer, 0x2A), Some(0), "shared subscription available");
+    assert_eq!(property(&answer, 0x24), None, "every QoS");
+    assert_eq!(property(&answer, 0x11), None, "the session is kept as long as was asked for");
+    assert_eq!(property(&answer, 0x2A), None, "shared subscriptions are there");
+    assert_eq!(property(&answer, 0x21), Some(8192), "receive maximum");
     assert_eq!(property(&answer, 0x27), Some(1 << 20), "maximum packet size");
     assert_eq!(property(&answer, 0x22), Some(64), "topic alias maximum");
     assert!(property(&answer, 0x12).is_some_and(|length| length > 0), "an id is assigned (MQTT-3.1.3-6)");

@@ -4,12 +4,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use egiz_broker::{
     Broker, BrokerConfig, BrokerMetrics, ClientInfo, Denied, DeviceRights, EverythingRights, Gatekeeper,
-    Intake, Login, Publish, Receipt, Refusal, Room, TopicRights,
+    Intake, Login, Publish, Receipt, Refusal, Room, Surroundings, TopicRights,
 };
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::journal::{Held, TestArchive, TestJournal};
 use crate::packets::{Connect, PING, PONG, V3, publish, subscribe};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,7 +37,8 @@ pub(crate) enum Then {
 
 pub(crate) struct TestIntake {
     then: Mutex<Then>,
-    held: Mutex<Vec<Receipt>>,
+    journal: Arc<TestJournal>,
+    held: Mutex<Vec<Held>>,
     taken: Mutex<Vec<String>>,
     /// Room in messages' bytes; [`Self::close`] takes all of it.
     room: Arc<Semaphore>,
@@ -46,8 +49,8 @@ impl TestIntake {
         *self.then.lock() = then;
     }
 
-    /// The `index`th receipt of those that are held.
-    pub(crate) fn take_held(&self, index: usize) -> Receipt {
+    /// The `index`th batch of those that are held.
+    pub(crate) fn take_held(&self, index: usize) -> Held {
         self.held.lock().remove(index)
     }
 
@@ -76,14 +79,29 @@ impl Intake for TestIntake {
         Box::new(Arc::clone(&self.room).acquire_many_owned(bytes).await.expect("never closed"))
     }
 
-    fn submit(&self, _client: &Arc<ClientInfo>, publishes: &[Publish], _room: Room, receipt: Receipt) {
+    fn submit(
+        &self,
+        _client: &Arc<ClientInfo>,
+        publishes: &[Publish],
+        notes: &[Vec<u8>],
+        _room: Room,
+        receipt: Receipt,
+    ) {
         let text =
             |publish: &Publish| format!("{} {}", publish.topic(), String::from_utf8_lossy(publish.payload()));
         self.taken.lock().extend(publishes.iter().map(text));
-        match *self.then.lock() {
-            Then::Commit => receipt.committed(),
-            Then::Refuse(refusal) => receipt.refused(refusal),
-            Then::Hold => self.held.lock().push(receipt),
+        let held = Held {
+            journal: Arc::clone(&self.journal),
+            publishes: publishes.to_vec(),
+            notes: notes.to_vec(),
+            receipt,
+        };
+        // Not under the lock of a decision that the outcome may lead to.
+        let then = *self.then.lock();
+        match then {
+            Then::Commit => held.committed(),
+            Then::Refuse(refusal) => held.refused(refusal),
+            Then::Hold => self.held.lock().push(held),
         }
     }
 }
@@ -116,6 +134,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) intake: Arc<TestIntake>,
     pub(crate) broker: Broker,
+    config: BrokerConfig,
+    clock: Arc<AtomicI64>,
     registry: Registry,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -126,15 +146,31 @@ pub(crate) async fn server() -> Server {
 }
 
 pub(crate) async fn server_with(config: BrokerConfig) -> Server {
+    start(config, Arc::default(), Arc::default()).await
+}
+
+async fn start(config: BrokerConfig, journal: Arc<TestJournal>, clock: Arc<AtomicI64>) -> Server {
     let mut registry = Registry::default();
     let intake = Arc::new(TestIntake {
         then: Mutex::new(Then::Commit),
+        journal: Arc::clone(&journal),
         held: Mutex::default(),
         taken: Mutex::default(),
         room: Arc::new(Semaphore::new(ROOM as usize)),
     });
     let metrics = BrokerMetrics::register(&mut registry);
-    let broker = Broker::new(config, Arc::clone(&intake) as _, Arc::new(TestGatekeeper), metrics);
+    let surroundings = Surroundings {
+        intake: Arc::clone(&intake) as _,
+        archive: Arc::new(TestArchive(Arc::clone(&journal))),
+        gatekeeper: Arc::new(TestGatekeeper),
+        clock: {
+            let clock = Arc::clone(&clock);
+            Arc::new(move || clock.load(Ordering::Relaxed))
+        },
+    };
+    let broker = Broker::new(config, surroundings, metrics);
+    broker.restore_retained(journal.retained());
+    broker.restore_sessions(&journal.ledger());
     // Small buffers in the kernel, so that a peer that does not read is noticed after kilobytes; connections inherit them.
     let socket = small_socket();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback has a free port");
@@ -143,9 +179,11 @@ pub(crate) async fn server_with(config: BrokerConfig) -> Server {
     let stop = CancellationToken::new();
     let serving = tokio::spawn({
         let (broker, stop) = (broker.clone(), stop.clone());
-        async move { broker.serve(listener, stop).await }
+        async move {
+            tokio::join!(broker.serve(listener, stop.clone()), broker.keep_house(stop));
+        }
     });
-    Server { address, intake, broker, registry, stop, serving }
+    Server { address, intake, broker, config, clock, registry, stop, serving }
 }
 
 fn small_socket() -> TcpSocket {
@@ -191,6 +229,20 @@ impl Server {
             .expect("a string takes everything");
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// Lets time pass for what goes by the clock on the wall: the expiry of messages and sessions, and wills.
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+    }
+
+    /// Ends the broker at once, as a crash does, and starts another one on what had been committed.
+    pub(crate) async fn crash(self) -> Server {
+        self.serving.abort();
+        let journal = Arc::clone(&self.intake.journal);
+        // What the old broker's tasks still do must not reach the journal.
+        self.intake.then(Then::Hold);
+        start(self.config, journal, self.clock).await
     }
 
     /// Stops the broker and waits for its end.

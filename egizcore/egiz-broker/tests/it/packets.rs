@@ -6,6 +6,8 @@ pub(crate) const PING: &[u8] = &[0xC0, 0];
 pub(crate) const PONG: &[u8] = &[0xD0, 0];
 pub(crate) const RETAIN: u8 = 1;
 pub(crate) const QOS_1: u8 = 2;
+pub(crate) const QOS_2: u8 = 4;
+pub(crate) const AGAIN: u8 = 8;
 
 /// A packet with its fixed header.
 pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
@@ -119,6 +121,11 @@ pub(crate) fn granted(version: u8, id: u16, codes: &[u8]) -> Vec<u8> {
     body.extend(properties(version, &[]));
     body.extend_from_slice(codes);
     packet(0x90, &body)
+}
+
+/// A successful PUBREC, PUBREL or PUBCOMP.
+pub(crate) fn step(first: u8, id: u16) -> Vec<u8> {
+    packet(first, &id.to_be_bytes())
 }
 
 /// A successful PUBACK.

@@ -26,17 +26,6 @@ async fn mqtt_4_3_messages_reach_subscribers_at_the_lower_quality_of_both() {
 }
 
 #[tokio::test]
-async fn mqtt5_3_2_2_11_qos_2_is_refused_with_its_reason() {
-    let server = server().await;
-    let mut client = server.client(V5, "c").await;
-    client.ask(&publish(V5, 4, "a", 1, "hi"), &disconnect(0x9B)).await;
-    client.expect_end().await;
-    let mut client = server.client(V3, "c").await;
-    client.send(&publish(V3, 4, "a", 1, "hi")).await;
-    client.expect_end().await;
-}
-
-#[tokio::test]
 async fn mqtt5_3_3_2_17_user_properties_and_the_others_are_passed_on_untouched_and_in_order() {
     let server = server().await;
     let mut hearer = server.client(V5, "hearer").await;

@@ -19,7 +19,7 @@ async fn mqtt_3_1_2_8_a_broken_connection_publishes_its_will() {
         hearer.expect(&publish(V3, QOS_1, "status", 1, "offline")).await;
         assert_eq!(server.intake.taken(), ["status offline"], "it is kept, too");
         let (_server, mut hearer, mut client) = with_hearer(version).await;
-        client.send(&publish(version, 4, "a", 1, "breaks a rule")).await;
+        client.send(&publish(version, 6, "a", 1, "breaks a rule")).await;
         hearer.expect(&publish(V3, QOS_1, "status", 1, "offline")).await;
     }
 }

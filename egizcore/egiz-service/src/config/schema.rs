@@ -182,6 +182,15 @@ table! {
         /// The longest keep-alive. MQTT 5 clients that ask for a longer one are told this one; others are taken as
         /// gone after one and a half of it in silence.
         keep_alive_max_s: u16 = 3_600, whole(5, 65_535, "seconds");
+        /// Sessions, those of clients that are away included; a client beyond them is refused (MQTT 5 reason 0x97).
+        max_sessions: usize = 100_000, whole(1, 10_000_000, "");
+        /// The longest time that a session is kept after its connection. A client that asks for more is told this one;
+        /// one of 3.1.1, which cannot say how long, has it.
+        session_expiry_max_s: u32 = 2_592_000, whole(0, 4_294_967_295, "seconds");
+        /// Messages of QoS 1 and 2 that an MQTT 5 client may have under way; one more ends the connection (0x93).
+        receive_maximum: u16 = 8_192, whole(1, 65_535, "");
+        /// How often the broker says on $SYS topics how it stands.
+        sys_interval_s: u64 = 10, whole_or_zero(3_600, "seconds", "never");
         /// Retained messages; beyond it new topics are not retained, and counted.
         max_retained_messages: usize = 100_000, whole_or_zero(10_000_000, "", "none are kept");
         /// Bytes of retained messages in all; beyond it likewise.

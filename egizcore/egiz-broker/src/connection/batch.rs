@@ -1,0 +1,175 @@
+//! What one read of a connection comes to: publishes and notes to be committed together, and what is said once they are.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use rmqtt_codec::{v3, v5};
+
+use crate::Offset;
+use crate::broker::Shared;
+use crate::delivery::Offer;
+use crate::gate::Refusal;
+use crate::ledger::Note;
+use crate::message::Publish;
+use crate::metrics::BrokerMetrics;
+use crate::outbox::{Answer, Outbox};
+use crate::protocol::Version;
+use crate::router::Match;
+use crate::routes::Route;
+use crate::session::Session;
+
+/// Publishes and notes of one read, with what is said once they are committed, in order.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) publishes: Vec<(Publish, Arc<Route>)>,
+    pub(super) notes: Vec<Note>,
+    pub(super) replies: Vec<Reply>,
+    pub(super) bytes: usize,
+}
+
+/// What is said, or done, once a batch is committed.
+pub(super) enum Reply {
+    /// Answers a publish, or a step of one.
+    Publish { answer: Answer, id: NonZeroU16, code: u8, fresh: bool },
+    /// SUBACK or UNSUBACK, then the retained messages.
+    Subscribed { packet: Packet, retained: Vec<(Publish, Match)> },
+    /// PUBREL, now that the reception is noted.
+    Noted { id: NonZeroU16, offset: Offset },
+}
+
+/// A packet in the client's version.
+pub(super) enum Packet {
+    V3(v3::Packet),
+    V5(v5::Packet),
+}
+
+impl Packet {
+    pub(super) fn send(self, outbox: &Outbox) {
+        match self {
+            Self::V3(packet) => outbox.packet_v3(packet),
+            Self::V5(packet) => outbox.packet_v5(packet),
+        }
+    }
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.publishes.is_empty() && self.notes.is_empty() && self.replies.is_empty()
+    }
+
+    /// Adds a note; it counts towards the room that the batch needs.
+    pub(super) fn note(&mut self, note: Note) {
+        self.bytes += 256;
+        self.notes.push(note);
+    }
+}
+
+/// What became of a batch.
+pub(super) struct Outcome {
+    pub(super) publishes: Arc<[Publish]>,
+    pub(super) routes: Vec<Arc<Route>>,
+    pub(super) replies: Vec<Reply>,
+    /// Where the journal has the messages that are owed, or why nothing of the batch is kept.
+    pub(super) result: Result<Vec<Offset>, Refusal>,
+}
+
+/// Who sent a batch.
+#[derive(Clone)]
+pub(super) struct Sender {
+    pub(super) shared: Arc<Shared>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) session: Arc<Session>,
+}
+
+impl Sender {
+    /// What a commit, or its failure, means for the publisher and the subscribers.
+    pub(super) fn apply(&self, outcome: Outcome) {
+        let Outcome { publishes, routes, replies, result } = outcome;
+        match result {
+            Ok(owed) => {
+                self.reply(replies);
+                let mut owed = owed.into_iter();
+                for (publish, route) in publishes.iter().zip(&routes) {
+                    self.shared.retain(publish);
+                    if publish.qos > 0 {
+                        let offset = if publish.owed { owed.next() } else { None };
+                        self.shared.distribute(publish, route, Some(self.session.number), offset);
+                    }
+                }
+            }
+            Err(refusal) => self.refuse(&publishes, replies, refusal),
+        }
+    }
+
+    fn reply(&self, replies: Vec<Reply>) {
+        let mut answers = Vec::with_capacity(replies.len());
+        let mut accepted = 0;
+        for reply in replies {
+            match reply {
+                Reply::Publish { answer, id, code, .. } => {
+                    if code == 0 && matches!(answer, Answer::Acknowledged | Answer::Received) {
+                        accepted += 1;
+                    }
+                    if answer == Answer::Completed {
+                        self.session.lock().taken.remove(&id);
+                    }
+                    answers.push((answer, id, code));
+                }
+                Reply::Subscribed { packet, retained } => {
+                    self.outbox.answer(&std::mem::take(&mut answers));
+                    packet.send(&self.outbox);
+                    let now_micros = self.shared.now_micros();
+                    for (message, how) in &retained {
+                        let offer =
+                            Offer { message, how, retained: true, offset: None, shared: false, now_micros };
+                        self.shared.offer(&self.session, &offer);
+                    }
+                }
+                Reply::Noted { id, offset } => {
+                    if self.session.lock().delivery.noted(id, offset) {
+                        answers.push((Answer::Released, id, 0));
+                    }
+                }
+            }
+        }
+        if self.outbox.answer(&answers) {
+            self.shared.metrics.acknowledged.inc_by(accepted);
+        }
+    }
+
+    fn refuse(&self, publishes: &[Publish], mut replies: Vec<Reply>, refusal: Refusal) {
+        let (reason, refused) = match refusal {
+            Refusal::NoSpace => ("no-space", 0x97),
+            Refusal::Internal => ("internal", 0x80),
+        };
+        for _ in publishes {
+            BrokerMetrics::count(&self.shared.metrics.refused, reason);
+        }
+        let mut can_be_said = self.outbox.version() == Version::V5;
+        for reply in &mut replies {
+            match reply {
+                Reply::Publish { answer, id, code, fresh: true } => {
+                    if *answer == Answer::Received {
+                        self.session.lock().taken.remove(id);
+                    }
+                    if *code == 0 {
+                        *code = refused;
+                    }
+                }
+                Reply::Publish { code: 0x80.., .. } => {}
+                _ => can_be_said = false,
+            }
+        }
+        if can_be_said {
+            self.reply(replies);
+        } else if !replies.is_empty() {
+            // There is no word for it: the connection ends, and nothing is acknowledged any more.
+            self.outbox.stop_answering();
+            if !self.outbox.is_closed() {
+                BrokerMetrics::count(&self.shared.metrics.closed, reason);
+                self.outbox.disconnect(refused);
+                self.outbox.close();
+            }
+        }
+    }
+}
