@@ -46,6 +46,10 @@ impl<'a> DeviceTopic<'a> {
         id.push_str(self.site);
         id.push(':');
         id.push_str(self.device);
+        if self.site.contains(':') {
+            // The id would be that of another topic, whose site ends at this colon.
+            return Err("its site holds something other than letters, digits, `_`, `-` and `.`");
+        }
         ThingId::check(id)
     }
 }
@@ -67,6 +71,7 @@ mod tests {
     #[test]
     fn device_topics_name_their_thing() {
         check("sensors/factory/oven-001/telemetry", Some(("factory:oven-001", TopicKind::Telemetry)));
+        check("sensors/factory/oven:001/telemetry", Some(("factory:oven:001", TopicKind::Telemetry)));
         check("sensors/factory/oven-001/status", Some(("factory:oven-001", TopicKind::Status)));
     }
 
@@ -92,6 +97,7 @@ mod tests {
             "sensors/fac tory/oven/telemetry",
             "sensors/factory//telemetry",
             "sensors/factory/a b/telemetry",
+            "sensors/factory:oven/001/telemetry",
         ] {
             let parsed = DeviceTopic::parse(topic).expect("it has the right shape");
             assert!(parsed.write_thing_id(&mut id).is_err(), "{topic}");
