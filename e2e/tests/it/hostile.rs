@@ -1,6 +1,6 @@
 //! Hostile input: each piece gets a clear error or is counted, and the program stays up within its memory.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::{Program, ProgramOptions, measure, mqtt};
 use serde_json::json;
@@ -87,6 +87,176 @@ async fn a_flood_of_topics_stays_within_memory_and_is_counted() -> anyhow::Resul
     let metrics = reqwest::get(program.url("/metrics")).await?.text().await?;
     assert!(metrics.contains("egiz_twin_discovered_evicted_total"), "{metrics}");
     Ok(())
+}
+
+/// The value of a metric, its labels included in the name; 0 where it is not listed.
+async fn metric(program: &Program, name: &str) -> anyhow::Result<u64> {
+    let text = reqwest::get(program.url("/metrics")).await?.text().await?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    Ok(value.unwrap_or(0))
+}
+
+/// Waits until a metric has a value: what is acknowledged is durable, and applied and counted right after.
+async fn comes_to(program: &Program, name: &str, expected: u64) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let value = metric(program, name).await?;
+        if value == expected {
+            return Ok(());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{name} is {value}, not {expected}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Half of them devices that nobody knows, half retained messages: each is taken, and what is not kept of it is counted.
+#[tokio::test]
+async fn a_million_topics_leave_behind_no_more_than_is_allowed() -> anyhow::Result<()> {
+    const CLIENTS: u64 = 4;
+    const EACH: u64 = 250_000;
+    const HALF: u64 = CLIENTS * EACH / 2;
+    const ALLOWED: u64 = 1000;
+    let options = ProgramOptions::default()
+        .with(format!("mqtt.max_retained_messages = {ALLOWED}"))
+        .with(format!("ingest.max_discovered = {ALLOWED}"));
+    let program = Program::start(options).await?;
+    let before = measure::resident_bytes(program.id()).expect("it runs");
+    let port = program.mqtt_port;
+    let clients: Vec<_> = (0..CLIENTS).map(|client| tokio::spawn(flood(port, client, EACH))).collect();
+    for client in clients {
+        tokio::time::timeout(Duration::from_secs(600), client).await???;
+    }
+    comes_to(&program, "egiz_twin_discovered_evicted_total", HALF - ALLOWED).await?;
+    comes_to(&program, "egiz_broker_dropped_messages_total{reason=\"retained-full\"}", HALF - ALLOWED)
+        .await?;
+    comes_to(&program, "egiz_broker_retained_messages", ALLOWED).await?;
+    still_serves(&program).await?;
+    let grown = measure::resident_bytes(program.id()).expect("it runs").saturating_sub(before);
+    assert!(grown < 128 << 20, "grew by {} MiB", grown >> 20);
+    Ok(())
+}
+
+/// Publishes to `count` topics of its own, and waits for the acknowledgements.
+async fn flood(port: u16, client: u64, count: u64) -> anyhow::Result<()> {
+    const RETAIN: u8 = 1;
+    const AT_ONCE: u64 = 500;
+    let (mut reader, mut writer) = mqtt::connect(port, &format!("flood-{client}")).await?;
+    let acknowledged = tokio::spawn(async move {
+        let (mut buffer, mut left) = (Vec::new(), count);
+        while left > 0 && reader.read_buf(&mut buffer).await? > 0 {
+            mqtt::take_acknowledgements(&mut buffer, |_| left -= 1)?;
+        }
+        anyhow::ensure!(left == 0, "{left} of {count} were not acknowledged");
+        Ok(())
+    });
+    for chunk in 0..count / AT_ONCE {
+        let mut out = Vec::new();
+        for number in chunk * AT_ONCE..(chunk + 1) * AT_ONCE {
+            let packet_id = u16::try_from(number % 65_535 + 1)?;
+            let at = out.len();
+            if number % 2 == 0 {
+                let topic = format!("sensors/factory/d-{client}-{number}/telemetry");
+                mqtt::push_publish(&mut out, &topic, packet_id, b"{\"a\":{\"b\":1}}");
+            } else {
+                mqtt::push_publish(&mut out, &format!("notes/{client}/{number}"), packet_id, b"x");
+                out[at] |= RETAIN;
+            }
+        }
+        writer.write_all(&out).await?;
+    }
+    acknowledged.await?
+}
+
+#[tokio::test]
+async fn a_hostile_payload_is_acknowledged_and_counted_with_its_reason() -> anyhow::Result<()> {
+    let program = Program::start(ProgramOptions::default()).await?;
+    let deep = format!("{{\"a\":{{\"b\":{}1{}}}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let shallow = format!("{{\"a\":{{\"b\":{}1{}}}}}", "[".repeat(40), "]".repeat(40));
+    let digits = format!("{{\"a\":{{\"b\":1{}}}}}", "0".repeat(400));
+    let many: Vec<String> = (0..2000).map(|number| format!("\"p{number}\":1")).collect();
+    let many = format!("{{\"a\":{{{}}}}}", many.join(","));
+    let cases: [(&[u8], &str); 14] = [
+        (b"{\"a\":{\"b\":NaN}}", "not-json"),
+        (b"{\"a\":{\"b\":-Infinity}}", "not-json"),
+        (b"{\"a\":{\"b\":1e999}}", "not-json"),
+        (digits.as_bytes(), "not-json"),
+        (b"{\"a\":{\"b\":\"\xff\xfe\"}}", "not-json"),
+        (b"\x00\x00", "not-json"),
+        (b"", "not-json"),
+        (b"{\"a\":{\"b\":1}} {}", "not-json"),
+        (deep.as_bytes(), "limit"),
+        (shallow.as_bytes(), "limit"),
+        (many.as_bytes(), "limit"),
+        (b"[1]", "shape"),
+        (b"{\"device_id\":\"somebody-else\"}", "device-id"),
+        (b"{\"a\":{\"_revision\":1}}", "name"),
+    ];
+    let (mut reader, mut writer) = mqtt::connect(program.mqtt_port, "hostile").await?;
+    let mut out = Vec::new();
+    for (packet_id, (payload, _)) in (1..).zip(cases) {
+        mqtt::push_publish(&mut out, "sensors/factory/hostile/telemetry", packet_id, payload);
+    }
+    let numbers = b"{\"a\":{\"u\":18446744073709551616,\"f\":-1e308}}";
+    mqtt::push_publish(&mut out, "sensors/factory/hostile/telemetry", 99, numbers);
+    writer.write_all(&out).await?;
+    let (mut buffer, mut count) = (Vec::new(), 0);
+    while count <= cases.len() {
+        let read = tokio::time::timeout(Duration::from_secs(30), reader.read_buf(&mut buffer)).await??;
+        assert!(read > 0, "the connection stays: {count} were acknowledged");
+        mqtt::take_acknowledgements(&mut buffer, |_| count += 1)?;
+    }
+    for reason in ["not-json", "limit", "shape", "device-id", "name"] {
+        let expected = cases.iter().filter(|(_, expected)| *expected == reason).count() as u64;
+        let name = format!("egiz_ingest_rejected_messages_total{{reason=\"{reason}\"}}");
+        assert_eq!(metric(&program, &name).await?, expected, "{reason}");
+    }
+    let taken = metric(&program, "egiz_ingest_telemetry_messages_total").await?;
+    assert_eq!(taken, 1, "huge numbers are numbers like any other");
+    still_serves(&program).await
+}
+
+#[tokio::test]
+async fn a_topic_cannot_reach_where_it_does_not_belong() -> anyhow::Result<()> {
+    let program = Program::start(ProgramOptions::default()).await?;
+    // No topic names at all: the connection ends.
+    for topic in ["sensors/+/oven-001/telemetry", "sensors/#", "", "a\0b", &"/".repeat(5000)] {
+        let (mut reader, mut writer) = mqtt::connect(program.mqtt_port, "injection").await?;
+        let mut out = Vec::new();
+        mqtt::push_publish(&mut out, topic, 1, b"{\"a\":{\"b\":1}}");
+        let _ = writer.write_all(&out).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(15), reader.read_to_end(&mut answer)).await?;
+        assert!(answer.is_empty(), "{topic:?}: {answer:?}");
+    }
+    // Names of no Thing: kept as messages, counted, and no Thing or device comes of them.
+    let strange = [
+        "sensors/fac tory/oven-001/telemetry",
+        "sensors/../oven\"001/telemetry",
+        "sensors/factory:x/oven-001/telemetry",
+        "sensors//oven-001/telemetry",
+        "sensors/factory//telemetry",
+        "sensors/factory/oven\n001/telemetry",
+    ];
+    let elsewhere =
+        ["sensors/factory/../../telemetry", "sensors/factory/a/b/telemetry", "/sensors/f/o/telemetry"];
+    let (mut reader, mut writer) = mqtt::connect(program.mqtt_port, "strange").await?;
+    let mut out = Vec::new();
+    for (packet_id, topic) in (1..).zip(strange.iter().chain(&elsewhere)) {
+        mqtt::push_publish(&mut out, topic, packet_id, b"{\"a\":{\"b\":1}}");
+    }
+    writer.write_all(&out).await?;
+    let (mut buffer, mut count) = (Vec::new(), 0);
+    while count < strange.len() + elsewhere.len() {
+        let read = tokio::time::timeout(Duration::from_secs(30), reader.read_buf(&mut buffer)).await??;
+        assert!(read > 0, "the connection stays: {count} were acknowledged");
+        mqtt::take_acknowledgements(&mut buffer, |_| count += 1)?;
+    }
+    let rejected = metric(&program, "egiz_ingest_rejected_messages_total{reason=\"name\"}").await?;
+    assert_eq!(rejected, strange.len() as u64);
+    assert_eq!(metric(&program, "egiz_ingest_telemetry_messages_total").await?, 0);
+    let discovered = program.get("/api/v1/devices/discovered").await?;
+    assert_eq!(discovered["items"].as_array().map(Vec::len), Some(0), "{discovered}");
+    still_serves(&program).await
 }
 
 #[tokio::test]
