@@ -63,10 +63,14 @@ fn check_record(bytes: &[u8], source: &Source<'_>, engine: &mut Engine) -> Kind 
     assert_eq!(record.header.received, source.received);
     let kind = match &record.body {
         Body::Telemetry(telemetry) => {
+            check_thing(telemetry.thing, source.topic);
             check_telemetry(telemetry, source.payload);
             Kind::Telemetry
         }
-        Body::Presence { .. } => Kind::Presence,
+        Body::Presence { thing, .. } => {
+            check_thing(thing, source.topic);
+            Kind::Presence
+        }
         Body::Message(message) => {
             assert_eq!((message.topic, message.payload), (source.topic, source.payload));
             Kind::Message
@@ -76,6 +80,12 @@ fn check_record(bytes: &[u8], source: &Source<'_>, engine: &mut Engine) -> Kind 
     let outcome = engine.apply(engine.next_offset(), &record, &mut Vec::new());
     assert_eq!(matches!(outcome, Outcome::Telemetry(_)), kind == Kind::Telemetry);
     kind
+}
+
+/// A Thing is fed by its own topics alone.
+fn check_thing(thing: &str, topic: &str) {
+    let (site, name) = thing.split_once(':').expect("an id has a site and a name");
+    assert!(topic.starts_with(&format!("sensors/{site}/{name}/")), "{topic} feeds {thing}");
 }
 
 /// Every member of the payload is a sample with its value. Of a member named twice the last counts, in a JSON reader as in
