@@ -3,5 +3,6 @@
 mod crash;
 mod first_steps;
 mod hostile;
+mod listeners;
 mod restart;
 mod vision;
