@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -35,6 +35,8 @@ impl Authority {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate whose issuer has its own name for one that signed itself.
+        params.distinguished_name.push(DnType::CommonName, "An authority for one run");
         let certificate = params.self_signed(&key)?;
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
@@ -46,7 +48,9 @@ impl Authority {
     pub fn server(&self, folder: &Path) -> anyhow::Result<ServerFiles> {
         let key = KeyPair::generate()?;
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name.push(DnType::CommonName, "A broker for one run");
+        let certificate = params.signed_by(&key, &self.issuer)?;
         let files = ServerFiles {
             certificate: folder.join("server.pem"),
             key: folder.join("server.key"),

@@ -44,7 +44,11 @@ async fn paho_speaks_over_tls_and_over_websocket() -> anyhow::Result<()> {
         let packages = packages.clone();
         let output = tokio::task::spawn_blocking(move || {
             let mut python = Command::new("python3");
-            python.env("PYTHONPATH", packages).args(["-c", PAHO, transport]).arg(port.to_string()).arg(authority);
+            python
+                .env("PYTHONPATH", packages)
+                .args(["-c", PAHO, transport])
+                .arg(port.to_string())
+                .arg(authority);
             python.output()
         });
         let output = output.await?.context("python3 is needed; `cargo xtask test` sees to it")?;

@@ -7,6 +7,7 @@
 
 mod batch;
 mod login;
+mod read_size;
 mod subscribing;
 mod writing;
 
@@ -35,9 +36,8 @@ use crate::routes::Route;
 use crate::session::Session;
 use crate::settling::Settling;
 use batch::{Batch, Outcome, Reply, Sender};
+use read_size::ReadSize;
 
-/// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
 /// How long a connection that is being closed may take for what is left to write.
 const CLOSING_GRACE: Duration = Duration::from_secs(1);
 /// How long a connection that is taken over may take to be gone.
@@ -93,6 +93,7 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         shared,
         protocol: guest.protocol,
         buffer: guest.buffer,
+        read_size: ReadSize::default(),
         client: Arc::clone(&guest.client),
         outbox: Arc::clone(&outbox),
         session: Arc::clone(&session),
@@ -162,6 +163,7 @@ struct Connection<'b> {
     shared: &'b Arc<Shared>,
     protocol: Protocol,
     buffer: BytesMut,
+    read_size: ReadSize,
     client: Arc<ClientInfo>,
     outbox: Arc<Outbox>,
     session: Arc<Session>,
@@ -192,7 +194,7 @@ impl Connection<'_> {
                 return end;
             }
             self.outbox.room().await;
-            self.buffer.reserve(READ_BYTES);
+            self.read_size.prepare(&mut self.buffer);
             let read = match silence_max {
                 None => reader.read_buf(&mut self.buffer).await,
                 Some(silence) => match timeout(silence, reader.read_buf(&mut self.buffer)).await {
@@ -203,6 +205,7 @@ impl Connection<'_> {
             match read {
                 Ok(0) | Err(_) => return GONE,
                 Ok(count) => {
+                    self.read_size.note(count);
                     self.shared.metrics.received_bytes.inc_by(count as u64);
                 }
             }

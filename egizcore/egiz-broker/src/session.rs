@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Offset;
 use crate::delivery::{Delivery, Mode, Offer, Offered};
-use crate::gate::ClientInfo;
+use crate::gate::{ClientInfo, TopicRights};
 use crate::ledger::{KeptSession, KeptSubscription, Note};
 use crate::message::Publish;
 use crate::outbox::Outbox;
@@ -82,6 +82,8 @@ pub(crate) struct Online {
     /// Which connection it is.
     pub(crate) connection: u64,
     pub(crate) takeover: CancellationToken,
+    /// What its login may hear.
+    pub(crate) rights: Arc<dyn TopicRights>,
     /// Cancelled when it has begun nothing that is not settled.
     pub(crate) gone: CancellationToken,
 }
@@ -162,6 +164,9 @@ impl Session {
     pub(crate) fn offer(self: &Arc<Self>, offer: &Offer<'_>) -> (Offered, Option<u64>) {
         let mut state = self.state.lock();
         if state.ended {
+            return (Offered::Already, None);
+        }
+        if !state.may_receive(&offer.message.topic) {
             return (Offered::Already, None);
         }
         let State { delivery, online, .. } = &mut *state;
@@ -259,8 +264,17 @@ impl State {
         Some(left.saturating_add(i64::from(self.expiry_s) * 1_000_000))
     }
 
+    /// Whether its client may hear of a topic. What is owed to one that is away is asked about when it is back: the rights
+    /// that count are those of its last login.
+    fn may_receive(&self, name: &str) -> bool {
+        self.online.as_ref().is_none_or(|online| online.rights.may_receive(name))
+    }
+
     /// How its own filters match a topic name; shared subscriptions are not among them.
     pub(crate) fn matching(&self, name: &str) -> Option<Match> {
+        if !self.may_receive(name) {
+            return None;
+        }
         let mut found: Option<Match> = None;
         for (filter, subscription) in &self.filters {
             if !topic::is_shared(filter) && topic::matches(filter, name) {

@@ -129,6 +129,7 @@ impl Shared {
                 older = Some(online.gone);
             }
             let online = Online {
+                rights: Arc::clone(&client.rights),
                 outbox: Arc::clone(outbox),
                 connection,
                 takeover: takeover.clone(),

@@ -110,6 +110,24 @@ impl Intake for TestIntake {
 /// either it is everything.
 struct TestGatekeeper;
 
+/// Subscribes to everything and hears all but `secret`.
+#[derive(Debug)]
+struct AllButSecret;
+
+impl TopicRights for AllButSecret {
+    fn may_publish(&self, _topic: &str) -> bool {
+        false
+    }
+
+    fn may_subscribe(&self, filter: &str) -> bool {
+        filter != "secret"
+    }
+
+    fn may_receive(&self, topic: &str) -> bool {
+        topic != "secret"
+    }
+}
+
 #[async_trait]
 impl Gatekeeper for TestGatekeeper {
     async fn authenticate(&self, login: Login<'_>) -> Result<(String, Arc<dyn TopicRights>), Denied> {
@@ -122,6 +140,7 @@ impl Gatekeeper for TestGatekeeper {
             (Some("device"), Some(b"secret")) => {
                 Ok(("factory:oven-001".to_owned(), Arc::new(DeviceRights::new("factory", "oven-001"))))
             }
+            (Some("hearer"), _) => Ok(("hearer".to_owned(), Arc::new(AllButSecret))),
             (Some("never"), _) => std::future::pending().await,
             (Some("banned"), _) => Err(Denied::NotAuthorized),
             _ => Err(Denied::BadCredentials),

@@ -14,6 +14,7 @@ mod listening;
 mod packets;
 mod publishing;
 mod retaining;
+mod rights;
 mod sessions;
 mod subscribing;
 mod tls;
