@@ -3,6 +3,7 @@
 //!
 //! Knows no crate of the platform: what is not reachable from outside is not tested here.
 
+pub mod careful;
 pub mod certificates;
 pub mod crowd;
 pub mod load;

@@ -77,12 +77,12 @@ pub fn take_acknowledgements(buffer: &mut Vec<u8>, mut acknowledged: impl FnMut(
     Ok(())
 }
 
-fn push_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&u16::try_from(text.len()).expect("topics are short").to_be_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
-fn push_length(out: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn push_length(out: &mut Vec<u8>, mut length: usize) {
     loop {
         let octet = (length % 128) as u8;
         length /= 128;

@@ -5,4 +5,5 @@ mod first_steps;
 mod hostile;
 mod listeners;
 mod restart;
+mod sessions;
 mod vision;
