@@ -154,7 +154,7 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
         },
     };
     let broker = Broker::new(broker_config(config), surroundings, BrokerMetrics::register(registry));
-    broker.restore_sessions(&kept.lock().sessions);
+    broker.restore_sessions(&kept.lock().sessions, opened.journal.status().next);
     broker.restore_retained(kept.lock().retained.iter().map(|(topic, message)| {
         Publish::new(topic, message.payload.to_vec().into(), message.qos, true)
             .with_encoded_properties(&message.properties)

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::Offset;
 use crate::gate::{ClientInfo, NothingRights, Surroundings};
 use crate::ledger::Ledger;
 use crate::listener::Places;
@@ -167,14 +168,16 @@ impl Broker {
         }
     }
 
-    /// Takes sessions in that were kept over a restart. To be called before clients are let in.
-    pub fn restore_sessions(&self, ledger: &Ledger) {
+    /// Takes sessions in that were kept over a restart, when the journal ends at `journal_end`. To be called before clients
+    /// are let in.
+    pub fn restore_sessions(&self, ledger: &Ledger, journal_end: Offset) {
         let shared = &self.0;
         let now_micros = shared.now_micros();
         for (client_id, kept) in &ledger.sessions {
             let bytes_max = shared.config.outbox_bytes_max;
             let (number, planner) = (shared.next_number(), shared.planner.clone());
-            let session = Session::restore(number, client_id, kept, bytes_max, planner, now_micros);
+            let session =
+                Session::restore(number, client_id, kept, bytes_max, planner, (now_micros, journal_end));
             let session = Arc::new(session);
             for (filter, own) in &kept.filters {
                 shared.routes.subscribe(&session, filter, (*own).into());

@@ -12,8 +12,7 @@ use crate::gate::ArchiveReader;
 use crate::message::Publish;
 use crate::metrics::BrokerMetrics;
 use crate::router::Subscription;
-use crate::session::Session;
-use crate::topic;
+use crate::session::{Session, is_read_for};
 
 /// How long to wait before a journal that could not be read is tried again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -40,13 +39,14 @@ struct Reader {
 struct Wanted {
     filters: BTreeMap<String, Subscription>,
     version: u64,
+    shared_until: Offset,
     offsets: Vec<Offset>,
 }
 
 impl Wanted {
     fn contains(&self, offset: Offset, name: &str) -> bool {
         self.offsets.binary_search(&offset).is_ok()
-            || self.filters.keys().any(|filter| !topic::is_shared(filter) && topic::matches(filter, name))
+            || self.filters.keys().any(|filter| is_read_for(filter, offset, name, self.shared_until))
     }
 }
 
@@ -131,6 +131,7 @@ impl Reader {
         state.goes_on_reading(self.connection).then(|| Wanted {
             filters: state.filters.clone(),
             version: state.filters_version,
+            shared_until: state.shared_until,
             offsets: state.delivery.looked_for(),
         })
     }
@@ -148,7 +149,7 @@ impl Reader {
                 let Some(outbox) = state.online.as_ref().map(|online| Arc::clone(&online.outbox)) else {
                     return false;
                 };
-                let how = state.matching(&message.topic);
+                let how = state.matching(offset, &message.topic);
                 let now_micros = self.shared.now_micros();
                 let past = state.delivery.offer_past(&outbox, offset, message, how, now_micros);
                 self.session.hand_plans_over(&mut state.delivery);

@@ -57,6 +57,9 @@ pub(crate) struct State {
     pub(crate) left_at_micros: Option<i64>,
     /// It has been ended; whoever still holds it is to leave it alone.
     pub(crate) ended: bool,
+    /// Messages before this one were assigned to members of shared subscriptions by a broker that is gone: which were this
+    /// client's is not known, so all are.
+    pub(crate) shared_until: Offset,
     /// Counts changes of the filters.
     pub(crate) filters_version: u64,
     /// For which of its connections somebody reads the journal.
@@ -109,7 +112,7 @@ impl Session {
         kept: &KeptSession,
         bytes_max: usize,
         planner: Planner,
-        now_micros: i64,
+        (now_micros, journal_end): (i64, Offset),
     ) -> Self {
         let delivery = Delivery::restore(kept, bytes_max);
         let session = Self::with(number, client_id, kept.expiry_s, delivery, planner);
@@ -120,6 +123,7 @@ impl Session {
                 kept.filters.iter().map(|(filter, own)| (filter.clone(), (*own).into())).collect();
             state.taken = kept.taken.iter().filter_map(|id| NonZeroU16::new(*id)).collect();
             state.persisted = true;
+            state.shared_until = journal_end;
             state.noted = (kept.through, kept.done.len());
         }
         session
@@ -143,6 +147,7 @@ impl Session {
                 expiry_s,
                 left_at_micros: None,
                 ended: false,
+                shared_until: 0,
                 filters_version: 0,
                 reading: None,
                 persisted: false,
@@ -270,14 +275,15 @@ impl State {
         self.online.as_ref().is_none_or(|online| online.rights.may_receive(name))
     }
 
-    /// How its own filters match a topic name; shared subscriptions are not among them.
-    pub(crate) fn matching(&self, name: &str) -> Option<Match> {
+    /// How its filters match a message that the journal has; those of shared subscriptions only where it is not known
+    /// whose it was.
+    pub(crate) fn matching(&self, offset: Offset, name: &str) -> Option<Match> {
         if !self.may_receive(name) {
             return None;
         }
         let mut found: Option<Match> = None;
         for (filter, subscription) in &self.filters {
-            if !topic::is_shared(filter) && topic::matches(filter, name) {
+            if is_read_for(filter, offset, name, self.shared_until) {
                 found.get_or_insert_default().add(subscription);
             }
         }
@@ -295,6 +301,12 @@ impl State {
         self.noted = (through, done.len());
         Some(Note::Settled { client: client_id.to_owned(), through, done })
     }
+}
+
+/// Whether a message that is read from the journal is for a filter.
+pub(crate) fn is_read_for(filter: &str, offset: Offset, name: &str, shared_until: Offset) -> bool {
+    let (group, plain) = topic::split_shared(filter);
+    (group.is_none() || offset < shared_until) && topic::matches(plain, name)
 }
 
 impl From<KeptSubscription> for Subscription {

@@ -189,7 +189,7 @@ async fn start(config: BrokerConfig, journal: Arc<TestJournal>, clock: Arc<Atomi
     };
     let broker = Broker::new(config, surroundings, metrics);
     broker.restore_retained(journal.retained());
-    broker.restore_sessions(&journal.ledger());
+    broker.restore_sessions(&journal.ledger(), journal.end());
     // Small buffers in the kernel, so that a peer that does not read is noticed after kilobytes; connections inherit them.
     let socket = small_socket();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback has a free port");

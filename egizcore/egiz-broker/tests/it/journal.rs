@@ -43,6 +43,10 @@ impl TestJournal {
         ledger
     }
 
+    pub(crate) fn end(&self) -> Offset {
+        self.0.lock().len() as Offset
+    }
+
     /// The retained messages that a program that starts now knows of.
     pub(crate) fn retained(&self) -> Vec<Publish> {
         let records = self.0.lock();

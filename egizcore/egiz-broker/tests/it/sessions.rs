@@ -386,4 +386,20 @@ async fn mqtt5_4_8_2_a_shared_subscription_waits_for_a_member_that_is_kept() {
         member.expect(&publish(V5, QOS_1, "a", number + 1, &format!("{number}"))).await;
     }
     member.expect_nothing_but_life().await;
+    drop(member);
+    crate::harness::until("the member to be gone", || server.broker.status().clients == 1).await;
+    client.say("a", "after a crash", QOS_1).await;
+    let server = server.crash().await;
+    let (mut member, _) = present(&server, &keeping(V5, "member")).await;
+    // Which of the messages were its own is forgotten, so none is left out.
+    loop {
+        let (id, payload) = delivered(V5, &member.packet("the message").await);
+        member.send(&acknowledged(id)).await;
+        if payload == "after a crash" {
+            break;
+        }
+    }
+    member.expect_nothing_but_life().await;
+    server.client(V3, "d").await.say("a", "live", QOS_1).await;
+    assert_eq!(delivered(V5, &member.packet("the message").await).1, "live");
 }
