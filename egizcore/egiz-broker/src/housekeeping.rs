@@ -28,6 +28,10 @@ impl Broker {
         let begun = Instant::now();
         let shared = &self.0;
         let (mut expiry, mut idle, mut sys) = (begun, begun, begun);
+        let says = !shared.config.sys_interval.is_zero();
+        if says {
+            shared.publish_sys(Duration::ZERO);
+        }
         loop {
             tokio::select! {
                 () = tokio::time::sleep(NOTE_INTERVAL) => {}
@@ -50,8 +54,7 @@ impl Broker {
             if all || !notes.is_empty() {
                 shared.commit_notes(&notes).await;
             }
-            let interval = shared.config.sys_interval;
-            if !interval.is_zero() && sys.elapsed() >= interval {
+            if says && sys.elapsed() >= shared.config.sys_interval {
                 sys = Instant::now();
                 shared.publish_sys(begun.elapsed());
             }
