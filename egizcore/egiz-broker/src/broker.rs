@@ -119,6 +119,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) routes: Routes,
     retained: Mutex<RetainedStore>,
+    /// What the broker says of itself; it takes no room from what clients retain.
+    sys: Mutex<RetainedStore>,
     next_number: AtomicU64,
     /// When the broker began; it makes assigned client ids unlike those of earlier runs.
     begun_micros: i64,
@@ -147,6 +149,7 @@ impl Broker {
             sessions: Sessions::new(config.sessions_max),
             routes: Routes::default(),
             retained: Mutex::new(RetainedStore::new(config.retained_messages_max, config.retained_bytes_max)),
+            sys: Mutex::new(RetainedStore::new(usize::MAX, usize::MAX)),
             next_number: AtomicU64::new(1),
             places: Places::new(config.connections_max, config.connections_per_address_max),
             runtime: Handle::current(),
@@ -249,11 +252,19 @@ impl Shared {
         };
         // A shared subscription gets none (3.8.3.1).
         let shared = crate::topic::is_shared(&request.filter);
-        let found =
+        let mut found =
             if wanted && !shared { self.retained.lock().matching(&request.filter) } else { Vec::new() };
+        found.extend(
+            (wanted && !shared).then(|| self.sys.lock().matching(&request.filter)).into_iter().flatten(),
+        );
         let mut how = Match::default();
         how.add(&subscription);
         (subscription, found.into_iter().map(|message| (message, how.clone())).collect())
+    }
+
+    /// Keeps what the broker says of itself for those who subscribe later.
+    pub(crate) fn retain_sys(&self, message: &Publish) {
+        self.sys.lock().set(message);
     }
 
     /// Keeps the message if it is to be retained.

@@ -48,7 +48,7 @@ pub(crate) enum Offered {
     Owed,
     /// The session has just fallen behind: somebody is to read the journal for it.
     FellBehind,
-    /// The session had it already.
+    /// The session had it already, or it is not for one that is away.
     Already,
     /// It has expired.
     Expired,
@@ -221,7 +221,8 @@ impl Delivery {
         let qos = offer.how.qos.min(offer.message.qos);
         let bytes = offer.message.byte_len();
         if qos == 0 {
-            let Some(outbox) = outbox else { return Offered::Dropped };
+            // Nobody waits for QoS 0.
+            let Some(outbox) = outbox else { return Offered::Already };
             let Some(time_left_s) = offer.message.time_left_s(offer.now_micros) else {
                 return Offered::Expired;
             };

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::Offset;
 use crate::broker::{Broker, Shared};
 use crate::gate::{ClientInfo, Receipt};
 use crate::ledger::Note;
@@ -19,8 +20,10 @@ use crate::metrics::BrokerMetrics;
 const NOTE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often sessions and wills are looked at.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often sessions for which nothing comes are noted, so that the journal can be trimmed behind them.
+/// How often sessions for which nothing comes are looked at, so that the journal can be trimmed behind them.
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+/// By how many records such a session must be further than was noted, or the notes themselves would fill the journal.
+const IDLE_RECORDS: Offset = 50_000;
 
 impl Broker {
     /// Does what is due until `stop`.
@@ -50,7 +53,7 @@ impl Broker {
             if all {
                 idle = Instant::now();
             }
-            notes.extend(shared.progress(all));
+            notes.extend(shared.progress(all, IDLE_RECORDS));
             if all || !notes.is_empty() {
                 shared.commit_notes(&notes).await;
             }
@@ -60,20 +63,22 @@ impl Broker {
             }
         }
         // A restart in good order finds everything as it was left.
-        shared.commit_notes(&shared.progress(true)).await;
+        shared.commit_notes(&shared.progress(true, 1)).await;
     }
 }
 
 impl Shared {
-    /// Notes on how far deliveries are: of the sessions where they went on, or of all.
-    fn progress(&self, all: bool) -> Vec<Note> {
+    /// Notes on how far deliveries are: of the sessions where they went on, or of all that are so many records further.
+    fn progress(&self, all: bool, records_least: Offset) -> Vec<Note> {
         let head = self.head.load(Ordering::Acquire);
         let mut notes = Vec::new();
         for session in self.sessions.all() {
-            if session.take_touched() || all {
+            let touched = session.take_touched();
+            if touched || all {
                 let mut state = session.lock();
                 if state.persisted {
-                    notes.extend(state.settled(&session.client_id, head));
+                    let least = if touched { 1 } else { records_least };
+                    notes.extend(state.settled(&session.client_id, head, least));
                 }
             }
         }
@@ -147,7 +152,7 @@ impl Shared {
         for (name, value) in figures {
             let topic = format!("$SYS/broker/{name}");
             let message = Publish::new(&topic, Bytes::from(value), 0, true);
-            self.retain(&message);
+            self.retain_sys(&message);
             self.distribute(&message, &self.routes.find(&topic, None), None, None);
         }
     }

@@ -290,12 +290,13 @@ impl State {
         found
     }
 
-    /// A note on how far deliveries are, if they went on since the last. Everything before `head` has been offered.
-    pub(crate) fn settled(&mut self, client_id: &str, head: Offset) -> Option<Note> {
+    /// A note on how far deliveries are, if they are so many records further than the last said. Everything before `head`
+    /// has been offered.
+    pub(crate) fn settled(&mut self, client_id: &str, head: Offset, records_least: Offset) -> Option<Note> {
         let through =
             self.delivery.needed_from().unwrap_or_else(|| self.delivery.passed(head)).max(self.noted.0);
         let done = self.delivery.done_from(through);
-        if (through, done.len()) == self.noted {
+        if through < self.noted.0 + records_least && done.len() == self.noted.1 {
             return None;
         }
         self.noted = (through, done.len());

@@ -82,3 +82,12 @@ async fn messages_kept_over_a_restart_are_there_again() {
     hearer.ask(&subscribe(V3, 1, &[("#", 0)]), &granted(V3, 1, &[0])).await;
     hearer.expect(&publish(V3, RETAIN, "a", 0, "kept")).await;
 }
+
+#[tokio::test]
+async fn what_the_broker_says_of_itself_is_there_from_the_beginning_and_takes_nobodys_room() {
+    let server = server_with(BrokerConfig { retained_messages_max: 0, ..BrokerConfig::default() }).await;
+    let mut client = server.client(V3, "c").await;
+    client.subscribe("$SYS/broker/durability", 0).await;
+    client.expect(&publish(V3, RETAIN, "$SYS/broker/durability", 0, "fsync")).await;
+    assert_eq!(server.broker.status().retained, 0);
+}
