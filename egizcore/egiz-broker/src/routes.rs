@@ -151,7 +151,7 @@ impl Shared {
             self.offer(session, &offer);
         }
         for group in &route.groups {
-            if let Some((session, how)) = group.choose() {
+            if let Some((session, how)) = group.choose(&message.topic) {
                 let offer = Offer { message, how, retained: false, offset, shared: true, now_micros };
                 self.offer(session, &offer);
             }
@@ -181,11 +181,14 @@ impl Shared {
 }
 
 impl GroupRoute {
-    /// The member whose turn it is among those who can take a message best.
-    fn choose(&self) -> Option<&(Arc<Session>, Match)> {
+    /// The member whose turn it is among those who can take a message of this topic best.
+    fn choose(&self, topic: &str) -> Option<&(Arc<Session>, Match)> {
         let count = self.members.len();
         let start = self.turn.fetch_add(1, Ordering::Relaxed);
-        let in_turn = || (0..count).filter_map(|step| self.members.get((start + step) % count));
+        let in_turn = || {
+            let members = (0..count).filter_map(|step| self.members.get((start + step) % count));
+            members.filter(|(session, _)| session.lock().may_receive(topic))
+        };
         let is_ready = |session: &Session| {
             let state = session.lock();
             state.online.is_some() && state.delivery.is_ready()

@@ -271,7 +271,7 @@ impl State {
 
     /// Whether its client may hear of a topic. What is owed to one that is away is asked about when it is back: the rights
     /// that count are those of its last login.
-    fn may_receive(&self, name: &str) -> bool {
+    pub(crate) fn may_receive(&self, name: &str) -> bool {
         self.online.as_ref().is_none_or(|online| online.rights.may_receive(name))
     }
 

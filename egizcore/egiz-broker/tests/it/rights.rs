@@ -34,3 +34,18 @@ async fn what_is_denied_is_not_heard_by_a_wildcard_live_retained_or_later() {
         hearer_2.expect_nothing_but_life().await;
     }
 }
+
+#[tokio::test]
+async fn a_member_of_a_shared_subscription_is_passed_over_where_it_may_not_hear() {
+    let server = server().await;
+    let mut denied = server.connect(&hearer(V5)).await;
+    denied.subscribe("$share/g/#", 1).await;
+    let mut member = server.client(V5, "member").await;
+    member.subscribe("$share/g/#", 1).await;
+    let mut client = server.client(V3, "c").await;
+    for id in 1..=2 {
+        client.say("secret", "for one", QOS_1).await;
+        member.expect(&publish(V5, QOS_1, "secret", id, "for one")).await;
+    }
+    denied.expect_nothing_but_life().await;
+}
