@@ -68,7 +68,11 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         packet_bytes_max: request.packet_bytes_max,
         topic_aliases_max: request.topic_aliases_max.min(shared.config.topic_aliases_max),
     };
-    let receive_max = if request.version == Version::V5 { shared.config.receive_max } else { u16::MAX };
+    // 3.1.1 knows no such bound: its publishers are slowed by not being read.
+    let receive_max = match request.version {
+        Version::V5 => u32::from(shared.config.receive_max),
+        Version::V3 => u32::MAX,
+    };
     let outbox = Arc::new(Outbox::new(takes, receive_max, shared.config.outbox_bytes_max));
     let taken_up = shared.take_up(&guest.client, request, guest.session_expiry_s, &outbox);
     let Some(mut taken_up) = taken_up else {

@@ -39,7 +39,7 @@ pub(crate) struct Outbox {
     bytes_max: usize,
     packet_bytes_max: usize,
     /// Messages of QoS 1 and 2 that the client may have under way.
-    receive_max: u16,
+    receive_max: u32,
     state: Mutex<State>,
     /// Told when there is something to write or the outbox is closed.
     pub(crate) changed: Notify,
@@ -82,7 +82,7 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Outbox {
-    pub(crate) fn new(takes: Takes, receive_max: u16, bytes_max: usize) -> Self {
+    pub(crate) fn new(takes: Takes, receive_max: u32, bytes_max: usize) -> Self {
         Self {
             takes,
             bytes_max,
@@ -151,7 +151,7 @@ impl Outbox {
     pub(crate) fn take_in(&self) -> bool {
         let mut state = self.state.lock();
         state.under_way += 1;
-        state.under_way <= u32::from(self.receive_max)
+        state.under_way <= self.receive_max
     }
 
     /// From here on no publish is answered: one before it is missing.
