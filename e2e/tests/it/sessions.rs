@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use e2e::careful::Careful;
 use e2e::{Program, ProgramOptions};
 use rand::Rng as _;
@@ -87,14 +88,16 @@ async fn killed_at_random_moments_qos_1_arrives_and_qos_2_arrives_once() -> anyh
         assert!(publisher.connect(program.mqtt_port).await?, "the session is there");
     }
     let finishing = publisher.take_until(PATIENCE, |own| own.under_way() == 0);
+    let (mut distinct, mut looked_at) = (HashSet::new(), 0);
     let hearing = hearer.take_until(PATIENCE, |own| {
-        // Counting is quick, looking is not.
-        own.heard.len() as u64 >= number
-            && own.heard.iter().map(|(_, payload)| payload).collect::<HashSet<_>>().len() as u64 == number
+        distinct.extend(own.heard[looked_at..].iter().map(|(_, payload)| payload.clone()));
+        looked_at = own.heard.len();
+        distinct.len() as u64 == number
     });
     let (finished, heard) = tokio::join!(finishing, hearing);
-    finished?;
-    heard?;
+    finished.with_context(|| format!("{} messages were never answered", publisher.under_way()))?;
+    heard
+        .with_context(|| format!("{} of {number} messages came, {looked_at} with repeats", distinct.len()))?;
     hearer.take_until_quiet(Duration::from_millis(300)).await?;
     let of =
         |qos: u8| hearer.heard.iter().filter(move |(own, _)| *own == qos).map(|(_, payload)| payload.parse());
