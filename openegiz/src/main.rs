@@ -30,5 +30,8 @@ mod up;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Before the first thread, so that the heap never begins with one.
+    #[cfg(target_os = "linux")]
+    surroundings::refuse_huge_pages();
     cli::run()
 }
