@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::mqtt::{push_length, push_text};
+use crate::mqtt::{push_length, push_text, whole};
 
 /// How far a message of our own is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,17 +233,4 @@ fn publish(id: u16, own: &Own, again: bool) -> Vec<u8> {
     body.extend_from_slice(&id.to_be_bytes());
     body.extend_from_slice(own.payload.as_bytes());
     packet(0x30 | (u8::from(again) << 3) | (own.qos << 1) | u8::from(own.retain), &body)
-}
-
-/// The first byte of the packet at the front, where its body begins and where it ends; `None` until it is whole.
-fn whole(buffer: &[u8]) -> Option<(u8, usize, usize)> {
-    let mut length = 0;
-    for (index, octet) in buffer.get(1..)?.iter().take(4).enumerate() {
-        length |= usize::from(octet & 0x7F) << (7 * index);
-        if octet & 0x80 == 0 {
-            let body = index + 2;
-            return (buffer.len() >= body + length).then_some((buffer[0], body, body + length));
-        }
-    }
-    None
 }

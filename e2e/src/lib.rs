@@ -6,8 +6,10 @@
 pub mod careful;
 pub mod certificates;
 pub mod crowd;
+pub mod hearer;
 pub mod load;
 pub mod measure;
+pub mod mosquitto;
 pub mod mqtt;
 pub mod program;
 pub mod web_socket;

@@ -1,4 +1,4 @@
-//! Load on an MQTT broker: many publishers, QoS 1, either as fast as a window allows or at a fixed rate.
+//! Load on an MQTT broker: many publishers, QoS 0 or 1, either as fast as a window allows or at a fixed rate.
 //!
 //! Bounded in count and time, on loopback only.
 
@@ -30,6 +30,10 @@ pub struct Load {
     pub rate: Option<f64>,
     /// How long.
     pub duration: Duration,
+    /// Quality of service, 0 or 1. Nobody acknowledges 0: what was sent then counts as acknowledged when it is written.
+    pub qos: u8,
+    /// What the topics begin with; the device and `telemetry` follow.
+    pub topics: &'static str,
     /// Messages in all, where that ends it sooner; each connection sends its share.
     pub messages_max: u64,
 }
@@ -153,7 +157,7 @@ async fn one_publisher(load: Load, publisher: usize) -> anyhow::Result<LoadRepor
 
     let devices: Vec<_> = (0..load.devices_per_publisher)
         .map(|index| device_name(load.first_device + publisher * load.devices_per_publisher + index))
-        .map(|name| (format!("sensors/factory/{name}/telemetry"), name))
+        .map(|name| (format!("{}/{name}/telemetry", load.topics), name))
         .collect();
     let begun = Instant::now();
     let mut out = Vec::with_capacity(256 * 1024);
@@ -187,14 +191,22 @@ async fn one_publisher(load: Load, publisher: usize) -> anyhow::Result<LoadRepor
             let (topic, device) = &devices[(number as usize) % devices.len()];
             payload.clear();
             write_payload(&mut payload, device, number / devices.len() as u64);
-            mqtt::push_publish(&mut out, topic, (number % 65_535 + 1) as u16, &payload);
-            under_way.lock().expect("no holder panics").push_back(Instant::now());
+            if load.qos > 0 {
+                mqtt::push_publish(&mut out, topic, (number % 65_535 + 1) as u16, &payload);
+                under_way.lock().expect("no holder panics").push_back(Instant::now());
+                sent_total.store(number + 1, Ordering::Release);
+            } else {
+                mqtt::push_unacknowledged(&mut out, topic, &payload);
+            }
             number += 1;
-            sent_total.store(number, Ordering::Release);
         }
         writer.write_all(&out).await?;
+        if load.qos == 0 {
+            window.add_permits(batch);
+        }
     }
     finished.store(true, Ordering::Release);
     let (acknowledged, latencies) = acknowledgements.await??;
+    let acknowledged = if load.qos == 0 { number } else { acknowledged };
     Ok(LoadReport { sent: number, acknowledged, elapsed: begun.elapsed(), latencies })
 }

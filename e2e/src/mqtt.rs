@@ -53,6 +53,14 @@ pub fn push_publish(out: &mut Vec<u8>, topic: &str, packet_id: u16, payload: &[u
     out.extend_from_slice(payload);
 }
 
+/// Appends a PUBLISH with QoS 0, which nobody acknowledges.
+pub fn push_unacknowledged(out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
+    out.push(0x30);
+    push_length(out, 2 + topic.len() + payload.len());
+    push_text(out, topic);
+    out.extend_from_slice(payload);
+}
+
 /// Takes whole PUBACKs off the front of `buffer`, calling `acknowledged` for each packet id. Other packets that a
 /// publisher gets (PINGRESP) are skipped.
 ///
@@ -91,4 +99,17 @@ pub(crate) fn push_length(out: &mut Vec<u8>, mut length: usize) {
             return;
         }
     }
+}
+
+/// The first byte of the packet at the front, where its body begins and where it ends; `None` until it is whole.
+pub(crate) fn whole(buffer: &[u8]) -> Option<(u8, usize, usize)> {
+    let mut length = 0;
+    for (index, octet) in buffer.get(1..)?.iter().take(4).enumerate() {
+        length |= usize::from(octet & 0x7F) << (7 * index);
+        if octet & 0x80 == 0 {
+            let body = index + 2;
+            return (buffer.len() >= body + length).then_some((buffer[0], body, body + length));
+        }
+    }
+    None
 }

@@ -13,9 +13,8 @@ use crate::{tools, web};
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only the sections whose name contains this: ingest, latency, fan-out, rest, memory, replay, tls-idle,
-    /// reconnect. Prints the rows and
-    /// leaves docs/benchmarks.md alone.
+    /// Only the sections whose name contains this: ingest, latency, fan-out, rest, memory, replay, delivery, qos-0, overload,
+    /// tls-idle, reconnect. Prints the rows and leaves docs/benchmarks.md alone.
     #[arg(long)]
     only: Option<String>,
 }

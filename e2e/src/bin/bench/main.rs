@@ -1,0 +1,50 @@
+//! Measures what is promised, on the shipped release build, beside Mosquitto in the same run, and prints a table.
+//!
+//! Each section is a function that starts what it needs, measures, and ends it. Absolute rates belong to the machine they
+//! were measured on; ratios and processor time per message travel.
+
+mod connections;
+mod delivery;
+mod footprint;
+mod ingest;
+mod live;
+mod rest;
+mod subject;
+mod table;
+
+use anyhow::Context as _;
+use futures::future::BoxFuture;
+
+use crate::table::Row;
+
+type Section = (&'static str, fn() -> BoxFuture<'static, anyhow::Result<Vec<Row>>>);
+
+const SECTIONS: &[Section] = &[
+    ("ingest", || Box::pin(ingest::measure())),
+    ("latency", || Box::pin(live::latency())),
+    ("fan-out", || Box::pin(live::fan_out())),
+    ("rest", || Box::pin(rest::measure())),
+    ("memory", || Box::pin(footprint::memory())),
+    ("replay", || Box::pin(footprint::replay())),
+    ("delivery", || Box::pin(delivery::at_least_once())),
+    ("qos-0", || Box::pin(delivery::at_most_once())),
+    ("overload", || Box::pin(delivery::overload())),
+    ("tls-idle", || Box::pin(connections::tls_idle())),
+    ("reconnect", || Box::pin(connections::reconnect())),
+];
+
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+fn main() -> anyhow::Result<()> {
+    let only = std::env::args().nth(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    println!("| what | measured | goal |\n|---|---|---|");
+    for (name, section) in SECTIONS {
+        if only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            continue;
+        }
+        for row in runtime.block_on(section()).with_context(|| format!("measuring {name}"))? {
+            println!("| {} | {} | {} |", row.name, row.measured, row.goal);
+        }
+    }
+    Ok(())
+}
