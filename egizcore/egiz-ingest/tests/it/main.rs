@@ -1,5 +1,8 @@
 //! What becomes of messages, seen from outside.
 
+mod external;
+mod scripted;
+
 use egiz_ingest::{Ingest, IngestConfig, IngestMetrics, Mapped, RejectReason, Source};
 use egiz_model::Timestamp;
 use egiz_model::record::{Body, Record};
