@@ -18,14 +18,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use document::{env_example, example_toml, markdown};
-pub use items::{MqttAclRule, MqttListener};
+pub use items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener};
 pub use schema::{
     Config, DataConfig, HttpConfig, IngestConfig, JournalConfig, LayoutConfig, LogConfig, MqttConfig,
     SiteConfig, TemplatesConfig, TwinConfig,
 };
 pub use setting::{
-    Anonymous, ClientCertificates, Durability, LogFormat, MqttAction, MqttTransport, Permission, Secret,
-    UnknownDevices,
+    Anonymous, ClientCertificates, Durability, LogFormat, MqttAction, MqttProtocol, MqttTransport,
+    Permission, Secret, UnknownDevices,
 };
 
 use schema::KEYS;

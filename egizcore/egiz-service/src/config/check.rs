@@ -1,5 +1,7 @@
 //! Checks that concern more than one key, and the secrets that keys point to.
 
+mod brokers;
+
 use std::net::SocketAddr;
 
 use super::items::LISTS;
@@ -50,6 +52,7 @@ pub(super) fn between_keys(config: &Config, origins: &Origins, errors: &mut Vec<
             fault(&path("allowed_origins"), problem, "[], or transport = \"websocket\"");
         }
     }
+    brokers::between_keys(config, &mut fault);
     let journal = &config.journal;
     if journal.max_total_bytes < journal.segment_bytes.saturating_mul(2) {
         let problem =

@@ -54,8 +54,9 @@ pub fn markdown() -> String {
          are reported at once, each with the key, the value, what is allowed and where it came from.\n\
          `openegiz config check` prints the effective values with their origin.\n\n\
          Secrets are given by file (`…_file`, `EGIZ__…_FILE`), never by value, and appear in no log and no report.\n\n\
-         `MQTT_BROKER` and `INFLUXDB_URL` are known names of an external broker and an external InfluxDB. This version\n\
-         uses neither; when they are set, the program starts and says so in a warning.\n\n\
+         `MQTT_BROKER` is the known name of an external broker: it adds an `[[mqtt.external]]` named `env` with that url.\n\
+         `INFLUXDB_URL` is that of an external InfluxDB, which this version does not use; when it is set, the program\n\
+         starts and says so in a warning.\n\n\
          This page is made from the table of keys in `egiz-service`; `cargo run -p egiz-service --example\n\
          write_config_docs` renews it, `configs/openegiz.example.toml` and `configs/env.example`.\n",
     );
@@ -105,7 +106,8 @@ pub fn env_example() -> String {
         }
     }
     text.push_str(
-        "\n# Known names of external servers. This version uses neither and warns when they are set.\n\
+        "\n# Known names of external servers. The broker's messages are taken in as [[mqtt.external]] says; InfluxDB is\n\
+         # not used by this version, which warns when it is set.\n\
          # MQTT_BROKER=mosquitto:1883\n# INFLUXDB_URL=http://influxdb:8086\n",
     );
     text

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::schema::Config;
 use super::setting::{
-    Checked, ClientCertificates, Kind, MqttAction, MqttTransport, Permission, Setting, whole,
+    Checked, ClientCertificates, Kind, MqttAction, MqttProtocol, MqttTransport, Permission, Setting, whole,
 };
 
 /// One key of an item, seen from outside: `at` says which item.
@@ -136,5 +136,63 @@ lists! {
         filter: String = "#".to_owned(), Kind::Text, REQUIRED;
         /// What the rule says.
         permission: Permission = Permission::Deny, Kind::OneOf(Permission::WORDS), REQUIRED;
+    }
+
+    /// A broker elsewhere whose messages are taken in as those of the program's own broker are: Mosquitto, EMQX, HiveMQ.
+    /// A message is acknowledged to it after the journal's commit. The environment variable MQTT_BROKER adds one named
+    /// "env" with that url. docs/external-brokers.md says more.
+    mqtt.external, mqtt_external: ExternalBroker {
+        /// Its name in /health, logs and metrics, and the principal of its messages.
+        name: String = "external".to_owned(), Kind::Name, REQUIRED;
+        /// Where it is: mqtt://host, mqtts://host for TLS, or host alone, each with an optional :port.
+        url: String = "mqtt://127.0.0.1:1883".to_owned(), Kind::Text, REQUIRED;
+        /// The version of MQTT. With "3.1.1" there is no receive_maximum: the broker's own limit holds.
+        protocol: MqttProtocol = MqttProtocol::Five, Kind::OneOf(MqttProtocol::WORDS), OPTIONAL;
+        /// The user name to sign in with.
+        username: Option<String> = None, Kind::OptionalText, OPTIONAL;
+        /// A file with the password; white space around it is ignored. Read again for each connection.
+        password_file: Option<PathBuf> = None, Kind::Path { optional: true }, OPTIONAL;
+        /// With mqtts: certificates in PEM of the authorities to trust, in place of the system's. Read again for each
+        /// connection.
+        ca_file: Option<PathBuf> = None, Kind::Path { optional: true }, OPTIONAL;
+        /// The name of the session at the broker, which must be another for each program; "" makes one from the
+        /// installation's own key and the name above.
+        client_id: Option<String> = None, Kind::OptionalText, OPTIONAL;
+        /// Topic filters to subscribe to, with QoS 1.
+        topics: Vec<String> = vec!["sensors/#".to_owned()], Kind::List, OPTIONAL;
+        /// A group of programs that share the messages among them, each message going to one of them.
+        group: Option<String> = None, Kind::OptionalText, OPTIONAL;
+        /// Messages that the broker may send before the first of them is committed and acknowledged: the back-pressure.
+        /// Times mqtt.max_packet_bytes it bounds the memory.
+        receive_maximum: u16 = 2_000, whole(1, 65_535, "messages"), OPTIONAL;
+        /// How long the broker is asked to keep messages while this program is away. With "3.1.1" the broker decides.
+        session_expiry_s: u32 = 604_800, whole(60, 4_294_967_294, "seconds"), OPTIONAL;
+    }
+
+    /// A central broker that selected topics are forwarded to. While it is away they wait in the journal, as long as
+    /// journal.max_total_bytes lets them. docs/external-brokers.md says more.
+    mqtt.bridge, mqtt_bridges: BridgeTo {
+        /// Its name in /health, logs and metrics, and of its session at the program's own broker.
+        name: String = "bridge".to_owned(), Kind::Name, REQUIRED;
+        /// Where the central broker is, as in [[mqtt.external]].
+        url: String = "mqtts://central.example".to_owned(), Kind::Text, REQUIRED;
+        /// The version of MQTT. With "3.1.1" user properties are not forwarded, and so loops are not recognised.
+        protocol: MqttProtocol = MqttProtocol::Five, Kind::OneOf(MqttProtocol::WORDS), OPTIONAL;
+        /// The user name to sign in with.
+        username: Option<String> = None, Kind::OptionalText, OPTIONAL;
+        /// A file with the password, as in [[mqtt.external]].
+        password_file: Option<PathBuf> = None, Kind::Path { optional: true }, OPTIONAL;
+        /// With mqtts: certificates in PEM of the authorities to trust, as in [[mqtt.external]].
+        ca_file: Option<PathBuf> = None, Kind::Path { optional: true }, OPTIONAL;
+        /// The client id at the central broker, as in [[mqtt.external]].
+        client_id: Option<String> = None, Kind::OptionalText, OPTIONAL;
+        /// Topic filters to forward, below local_prefix.
+        topics: Vec<String> = vec!["sensors/#".to_owned()], Kind::List, OPTIONAL;
+        /// What the topics begin with here; it is taken off.
+        local_prefix: Option<String> = None, Kind::OptionalText, OPTIONAL;
+        /// What the topics begin with at the central broker; it is put before the rest.
+        remote_prefix: Option<String> = None, Kind::OptionalText, OPTIONAL;
+        /// Messages under way at once.
+        window: u16 = 500, whole(1, 10_000, "messages"), OPTIONAL;
     }
 }

@@ -7,26 +7,24 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::check;
-use super::items::{LISTS, List, MAX_ITEMS};
+use super::items::{ExternalBroker, LISTS, List, MAX_ITEMS};
 use super::schema::{Config, KEYS, Key, SECTIONS};
 use super::setting::Raw;
 use super::{ConfigError, ConfigErrors, Loaded, Notice, Origin, Origins};
 
 const PREFIX: &str = "EGIZ__";
 
+/// The well-known name of the variable for an external MQTT broker: one more `[[mqtt.external]]`.
+const MQTT_BROKER: &str = "MQTT_BROKER";
+/// The name that the broker of that variable gets.
+const MQTT_BROKER_NAME: &str = "env";
+
 /// Well-known names of variables for servers that this version does not use: accepted, because installations set
 /// them for all their services, but not silently.
-const NOT_USED: [(&str, &str); 2] = [
-    (
-        "MQTT_BROKER",
-        "is set, but this version does not connect to an external MQTT broker: devices publish to the program's own \
-         broker at mqtt.listen",
-    ),
-    (
-        "INFLUXDB_URL",
-        "is set, but this version does not write to InfluxDB: history stays in the program's own journal",
-    ),
-];
+const NOT_USED: [(&str, &str); 1] = [(
+    "INFLUXDB_URL",
+    "is set, but this version does not write to InfluxDB: history stays in the program's own journal",
+)];
 
 /// What has been read so far.
 #[derive(Default)]
@@ -173,6 +171,9 @@ impl Read {
     /// Takes one variable; those without the prefix are other programs', but for the known names.
     pub(super) fn variable(&mut self, name: OsString, value: OsString) {
         let Ok(name) = name.into_string() else { return };
+        if name == MQTT_BROKER {
+            return self.external_broker(&value.to_string_lossy());
+        }
         if let Some((name, text)) = NOT_USED.iter().find(|(known, _)| *known == name) {
             if !value.is_empty() {
                 self.notices.push(Notice { name: (*name).to_owned(), text: (*text).to_owned() });
@@ -191,6 +192,23 @@ impl Read {
         match value.into_string() {
             Ok(text) => self.value(key, &Raw::Text(&text), origin),
             Err(bytes) => self.refuse(key, bytes.to_string_lossy().into_owned(), origin),
+        }
+    }
+
+    /// Adds the broker that [`MQTT_BROKER`] names; what the text means is seen where it is put to use.
+    fn external_broker(&mut self, url: &str) {
+        if url.is_empty() {
+            return;
+        }
+        let at = self.config.mqtt_external.len();
+        let origin = Origin::Variable { name: MQTT_BROKER.to_owned() };
+        self.config.mqtt_external.push(ExternalBroker {
+            name: MQTT_BROKER_NAME.to_owned(),
+            url: url.to_owned(),
+            ..ExternalBroker::default()
+        });
+        for key in ["name", "url"] {
+            self.origins.insert(format!("mqtt.external[{at}].{key}"), origin.clone());
         }
     }
 

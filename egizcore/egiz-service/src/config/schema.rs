@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::items::{MqttAclRule, MqttListener};
+use super::items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener};
 use super::setting::{
     Anonymous, Checked, Durability, Kind, LogFormat, Secret, Setting, UnknownDevices, whole, whole_or_zero,
 };
@@ -53,6 +53,10 @@ macro_rules! table {
             pub mqtt_listeners: Vec<MqttListener>,
             /// Who may publish and subscribe to what: `[[mqtt.acl]]`.
             pub mqtt_acl: Vec<MqttAclRule>,
+            /// The brokers elsewhere whose messages are taken in.
+            pub mqtt_external: Vec<ExternalBroker>,
+            /// The central brokers that topics are forwarded to.
+            pub mqtt_bridges: Vec<BridgeTo>,
         }
 
         $(

@@ -53,6 +53,8 @@ pub(super) enum Kind {
     LogLevel,
     /// Any text that is not empty.
     Text,
+    /// Any text; empty for none.
+    OptionalText,
 }
 
 /// A whole number from `min` to `max` of `unit`.
@@ -97,6 +99,7 @@ impl Kind {
                 if *optional { format!("{text}; \"\" = off") } else { text.to_owned() }
             }
             Kind::Text => "a text that is not empty".to_owned(),
+            Kind::OptionalText => "a text, or \"\" for none".to_owned(),
             Kind::Path { optional: true } => "a path, or \"\" for none".to_owned(),
             Kind::Path { optional: false } => "a path".to_owned(),
             Kind::List => format!("up to {MAX_LIST_ITEMS} texts; in a variable separated by commas"),
@@ -133,6 +136,7 @@ impl Kind {
             Kind::Path { optional } => *optional || !text.is_empty(),
             Kind::LogLevel => crate::logging::is_level(text),
             Kind::Text => !text.is_empty(),
+            Kind::OptionalText => true,
             Kind::Boolean | Kind::Integer { .. } | Kind::List => false,
         }
     }
@@ -245,6 +249,8 @@ text_settings! {
     PathBuf: |text| Some(text.into()), |path| path.display().to_string();
     Option<SocketAddr>: |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) },
         |address| address.as_ref().map(SocketAddr::to_string).unwrap_or_default();
+    Option<String>: |text| Some(Some(text).filter(|text| !text.is_empty())),
+        |text| text.clone().unwrap_or_default();
     Option<PathBuf>: |text| Some(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)),
         |path| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
 }
@@ -326,6 +332,13 @@ word_settings! {
         Tcp = "tcp",
         /// In WebSocket frames.
         WebSocket = "websocket",
+    }
+    /// The version of MQTT to speak with a broker elsewhere.
+    MqttProtocol {
+        /// 5.
+        Five = "5",
+        /// 3.1.1.
+        Three = "3.1.1",
     }
     /// Whether clients must show a certificate.
     ClientCertificates {

@@ -97,18 +97,66 @@ fn the_report_shows_them_as_toml_with_their_origin() {
 #[test]
 fn the_examples_of_the_example_file_are_the_defaults() {
     let example = example_toml();
-    for (path, config) in [("mqtt.listeners", "mqtt_listeners"), ("mqtt.acl", "mqtt_acl")] {
+    for path in ["mqtt.listeners", "mqtt.acl", "mqtt.external", "mqtt.bridge"] {
         let text: String = example
             .lines()
             .skip_while(|line| *line != format!("# [[{path}]]"))
             .take_while(|line| line.starts_with('#'))
             .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or("#")))
             .collect();
-        let loaded = loaded(&text, &[]).expect(config);
-        let (listeners, rules) = (&loaded.config.mqtt_listeners, &loaded.config.mqtt_acl);
-        assert!(
-            listeners == &[MqttListener::default()] || rules == &[MqttAclRule::default()],
-            "{config}: {text}"
-        );
+        let config = loaded(&text, &[]).expect(path).config;
+        let lists = (config.mqtt_listeners, config.mqtt_acl, config.mqtt_external, config.mqtt_bridges);
+        let expected = match path {
+            "mqtt.listeners" => (vec![MqttListener::default()], vec![], vec![], vec![]),
+            "mqtt.acl" => (vec![], vec![MqttAclRule::default()], vec![], vec![]),
+            "mqtt.external" => (vec![], vec![], vec![ExternalBroker::default()], vec![]),
+            _ => (vec![], vec![], vec![], vec![BridgeTo::default()]),
+        };
+        assert_eq!(lists, expected, "{path}: {text}");
     }
+}
+
+#[test]
+fn the_variable_of_an_external_broker_adds_one() {
+    let file = "[[mqtt.external]]\nname = \"plant\"\nurl = \"mqtt://plant\"\n";
+    let loaded = loaded(file, &[("MQTT_BROKER", "mosquitto:1883")]).unwrap();
+    let [plant, env] = &loaded.config.mqtt_external[..] else { panic!("{loaded:?}") };
+    assert_eq!((&*plant.name, &*plant.url), ("plant", "mqtt://plant"));
+    assert_eq!((&*env.name, &*env.url, env.receive_maximum), ("env", "mosquitto:1883", 2_000));
+    let origin = loaded.origin("mqtt.external[1].url");
+    assert_eq!(origin, Some(&Origin::Variable { name: "MQTT_BROKER".to_owned() }));
+    assert!(load(None, [("MQTT_BROKER", "")]).unwrap().config.mqtt_external.is_empty());
+}
+
+#[test]
+fn brokers_elsewhere_have_names_of_their_own_and_keys_that_belong_together() {
+    let text = "\
+[[mqtt.external]]
+name = \"plant\"
+url = \"mqtt://plant\"
+password_file = \"password\"
+
+[[mqtt.external]]
+name = \"plant\"
+url = \"mqtt://plant\"
+ca_file = \"ca.pem\"
+topics = []
+
+[[mqtt.bridge]]
+name = \"plant\"
+url = \"mqtts://central\"
+protocol = \"4\"
+window = 0
+";
+    assert_eq!(
+        faults(text, &[]),
+        [
+            "file:15: mqtt.bridge[0].protocol = \"4\" is not allowed; allowed: \"5\", \"3.1.1\"",
+            "file:16: mqtt.bridge[0].window = 0 is not allowed; allowed: 1 to 10000 messages",
+            "default: mqtt.external[0].username = \"\" is missing; allowed: the name that the password belongs to",
+            "file:7: mqtt.external[1].name = \"plant\" is the name of mqtt.external[0], too; allowed: a name of its own",
+            "file:9: mqtt.external[1].ca_file = \"ca.pem\" needs TLS; allowed: \"\", or a url with mqtts://",
+            "file:10: mqtt.external[1].topics = [] asks for nothing; allowed: at least one topic filter",
+        ]
+    );
 }
