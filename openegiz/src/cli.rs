@@ -94,6 +94,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Broker(options) => broker(&options),
         Command::Config { command: ConfigCommand::Check(options) } => load(&options).and_then(|loaded| {
             listeners::doors(&loaded).context("the configuration is not usable")?;
+            crate::elsewhere::Elsewhere::check(&loaded).context("the configuration is not usable")?;
             print(&loaded.check_report());
             crate::start::check_files(&loaded.config)
         }),

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | none | none | anonymous, where `mqtt.allow_anonymous` lets it in from that address: everything |
 //! | `<site>/<device>`, `<site>:<device>` or `<device>` | the device's | that device: its own topics only |
+//! | a bridge's | that bridge's secret of this process | that bridge: hears everything, says nothing |
 //! | any | an API token, of the configuration or the registry | the token's bearer: everything; a viewer may only subscribe |
 //!
 //! The rules of `[[mqtt.acl]]` go before that. A verified client certificate is no identity yet: its owner logs in, too.
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::acl::{Acl, Who};
+use crate::elsewhere::Inside;
 
 /// The name of the configuration's API token in records.
 pub(crate) const API_TOKEN_NAME: &str = "api";
@@ -32,6 +34,8 @@ pub(crate) struct Door {
     pub(crate) api_token: Option<[u8; 32]>,
     /// The configuration's rules, which go before what a login gives.
     pub(crate) acl: Acl,
+    /// Who comes in from inside the program.
+    pub(crate) inside: Arc<Inside>,
 }
 
 /// Somebody who was let in: the principal, its rights, and its name where it is a device.
@@ -97,6 +101,9 @@ impl Door {
             .password
             .and_then(|password| std::str::from_utf8(password).ok())
             .ok_or(Denied::BadCredentials)?;
+        if self.inside.knows(username, password) {
+            return Ok((username.to_owned(), Arc::new(ListenerRights), None));
+        }
         if self.is_configured_token(password) {
             return Ok((API_TOKEN_NAME.to_owned(), Arc::new(EverythingRights), None));
         }

@@ -10,6 +10,7 @@ mod caretaker;
 mod certificates;
 mod cli;
 mod door;
+mod elsewhere;
 mod gate;
 mod intake;
 mod listeners;

@@ -29,6 +29,7 @@ use crate::archive::JournalArchive;
 use crate::caretaker::{Snapshots, Ticker, watch_journal};
 use crate::certificates::CertificateMetrics;
 use crate::door::{API_TOKEN_NAME, Door};
+use crate::elsewhere::{Elsewhere, ElsewhereMetrics};
 use crate::gate::Gate;
 use crate::intake::MqttIntake;
 use crate::listeners::Doors;
@@ -36,7 +37,7 @@ use crate::metrics::{EngineCollector, PipelineMetrics};
 use crate::pipeline::{Pipeline, newly_discovered};
 use crate::projection::{Dirty, Projection};
 use crate::report::Report;
-use crate::{listeners, start, surroundings};
+use crate::{elsewhere, listeners, start, surroundings};
 
 /// How long stopping may take.
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
@@ -72,12 +73,13 @@ pub(crate) fn run(mut loaded: Loaded, what: What) -> anyhow::Result<()> {
         tracing::warn!(setting = notice.name, "{}", notice.text);
     }
     let doors = listeners::doors(&loaded).context("the configuration is not usable")?;
+    let elsewhere = Elsewhere::check(&loaded).context("the configuration is not usable")?;
     surroundings::allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(platform(config, doors, what))
+    runtime.block_on(platform(config, doors, &elsewhere, what))
 }
 
-async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<()> {
+async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: What) -> anyhow::Result<()> {
     let demo = what == What::Demo;
     let (clock, random) = (surroundings::clock(), surroundings::random());
     let mut metrics = Metrics::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "unknown" });
@@ -137,12 +139,14 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
     let ingest = Arc::new(Ingest::new(ingest_config(config), IngestMetrics::register(registry)));
     let intake =
         MqttIntake { pipeline: Arc::clone(&pipeline), ingest: Arc::clone(&ingest), clock: clock.clone() };
+    let inside = Arc::new(elsewhere.inside(&random));
     let door = Door {
         store: store.clone(),
         site: config.site.name.clone(),
         anonymous: config.mqtt.allow_anonymous,
         api_token: api_token_digest(config),
         acl: doors.acl,
+        inside: Arc::clone(&inside),
     };
     let surroundings = Surroundings {
         intake: Arc::new(intake),
@@ -162,13 +166,14 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
     }));
     let supervisor_metrics = SupervisorMetrics::register(registry);
     let certificate_metrics = CertificateMetrics::register(registry);
+    let elsewhere_metrics = ElsewhereMetrics::register(registry);
     let metrics = Arc::new(metrics);
 
     let ports = Ports {
         engine: Arc::clone(&engine),
         writes: Arc::clone(&writes),
         store: store.clone(),
-        program: Arc::new(Report { health: health.clone(), metrics, ingest }),
+        program: Arc::new(Report { health: health.clone(), metrics, ingest: Arc::clone(&ingest) }),
         hub: hub.clone(),
         clock: clock.clone(),
         random: random.clone(),
@@ -177,7 +182,7 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
     };
     let supervisor = Supervisor::new(SupervisorOptions {
         clock: clock.clone(),
-        random,
+        random: random.clone(),
         health: health.clone(),
         metrics: supervisor_metrics,
         stop_deadline: STOP_DEADLINE,
@@ -245,8 +250,23 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
             }
         });
     }
-    let urls = doors.listeners.open(&broker, &supervisor, &health, &certificate_metrics, clock)?;
+    let urls = doors.listeners.open(&broker, &supervisor, &health, &certificate_metrics, clock.clone())?;
     mqtt_part.up();
+    elsewhere
+        .start(&elsewhere::Surroundings {
+            pipeline: &pipeline,
+            ingest: &ingest,
+            broker: &broker,
+            inside: &inside,
+            supervisor: &supervisor,
+            health: &health,
+            clock: &clock,
+            random: &random,
+            metrics: &elsewhere_metrics,
+            installation: &installation_name(&store).await?,
+            packet_bytes_max: u32::try_from(config.mqtt.max_packet_bytes).unwrap_or(u32::MAX),
+        })
+        .await?;
     if what != What::BrokerAlone {
         serve_http(config, &supervisor, ports, server_metrics).await?;
     }
@@ -286,6 +306,12 @@ async fn platform(config: &Config, doors: Doors, what: What) -> anyhow::Result<(
         }
         Some(task) => anyhow::bail!("`{task}` failed for good; the log says why"),
     }
+}
+
+/// The name by which brokers elsewhere know this installation: made once, kept in the registry.
+async fn installation_name(store: &Store) -> anyhow::Result<String> {
+    let key = store.installation_key("mqtt-client").await?;
+    Ok(key[..4].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Opens the HTTP listeners and starts serving on them.
