@@ -14,4 +14,5 @@ pub mod mqtt;
 pub mod program;
 pub mod web_socket;
 
+pub use mosquitto::Mosquitto;
 pub use program::{Program, ProgramOptions};

@@ -1,6 +1,7 @@
 //! The shipped program, tried from outside with real clients.
 
 mod crash;
+mod external;
 mod first_steps;
 mod hostile;
 mod listeners;
