@@ -19,14 +19,22 @@ fn external(port: u16, more: &str) -> ProgramOptions {
 
 /// Publishes numbers as one device, all acknowledged.
 async fn publish(port: u16, device: &str, numbers: std::ops::RangeInclusive<u64>) -> anyhow::Result<()> {
-    let (mut reader, mut writer) = mqtt::connect(port, &format!("test-{device}")).await?;
-    let topic = format!("sensors/factory/{device}/telemetry");
-    let count = numbers.clone().count();
-    let mut out = Vec::new();
-    for number in numbers {
+    publish_all(port, device, numbers.map(|number| (device.to_owned(), number))).await
+}
+
+/// Publishes numbers of any devices as one client, all acknowledged.
+async fn publish_all(
+    port: u16,
+    client: &str,
+    numbers: impl Iterator<Item = (String, u64)>,
+) -> anyhow::Result<()> {
+    let (mut reader, mut writer) = mqtt::connect(port, &format!("test-{client}")).await?;
+    let (mut count, mut out) = (0, Vec::new());
+    for (device, number) in numbers {
+        let topic = format!("sensors/factory/{device}/telemetry");
         let payload = json!({"timestamp": 1_706_352_600 + number, "counter": {"number": number}}).to_string();
-        let packet_id = u16::try_from(number % 65_535 + 1)?;
-        mqtt::push_publish(&mut out, &topic, packet_id, payload.as_bytes());
+        count += 1;
+        mqtt::push_publish(&mut out, &topic, u16::try_from(count % 65_535 + 1)?, payload.as_bytes());
     }
     writer.write_all(&out).await?;
     let (mut acknowledged, mut buffer) = (0, Vec::new());
@@ -57,7 +65,8 @@ async fn wait_for_number(program: &Program, device: &str, number: u64) -> anyhow
 }
 
 async fn part(program: &Program, name: &str) -> anyhow::Result<Value> {
-    let health = program.get("/health").await?;
+    // What is asked for is one part; the whole may be starting.
+    let health: Value = reqwest::get(program.url("/health")).await?.json().await?;
     let parts = health["parts"].as_array().context("parts")?;
     parts.iter().find(|part| part["name"] == name).cloned().with_context(|| format!("no {name}: {health}"))
 }
@@ -150,34 +159,36 @@ async fn a_broker_that_returns_is_met_within_ten_seconds_and_has_kept_what_we_ha
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_the_program_gets_again_what_it_had_not_kept() -> anyhow::Result<()> {
     const ROUNDS: u64 = 5;
-    const DEVICES: u64 = 4;
-    const MESSAGES: u64 = 3_000;
+    const PUBLISHERS: u64 = 4;
+    const DEVICES: u64 = 1_500;
     let mosquitto = Mosquitto::start().await?;
     let mut program = Program::start(external(mosquitto.port, ", receive_maximum = 300")).await?;
     wait_for_part(&program, "mqtt-external-plant", "up").await?;
-    for round in 0..ROUNDS {
-        let (first, last) = (round * MESSAGES + 1, (round + 1) * MESSAGES);
-        let publishing: Vec<_> = (0..DEVICES)
-            .map(|device| {
-                let (port, name) = (mosquitto.port, format!("dev-{device}"));
-                tokio::spawn(async move { publish(port, &name, first..=last).await })
+    for round in 1..=ROUNDS {
+        // One message of each device: a newer one could hide that an older one is missing.
+        let publishing: Vec<_> = (0..PUBLISHERS)
+            .map(|publisher| {
+                let numbers = (0..DEVICES).map(move |device| (format!("dev-{publisher}-{device}"), round));
+                let port = mosquitto.port;
+                tokio::spawn(async move { publish_all(port, &publisher.to_string(), numbers).await })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(20 + 35 * round)).await;
+        tokio::time::sleep(Duration::from_millis(20 * round)).await;
         program.kill()?;
         for task in publishing {
             task.await??;
         }
         program.restart().await?;
-        for device in 0..DEVICES {
-            wait_for_number(&program, &format!("dev-{device}"), last).await?;
+        let (expected, begun) = (PUBLISHERS * DEVICES, Instant::now());
+        let path = format!("/api/v1/things/count?filter=eq(features/counter/properties/number,{round})");
+        loop {
+            let count = program.get(&path).await?["count"].as_u64().context("a count")?;
+            if count == expected {
+                break;
+            }
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "round {round}: {count} of {expected} messages");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-    // The last number alone could stand where one before it is missing; the revisions count them all.
-    for device in 0..DEVICES {
-        let thing = program.get(&format!("/api/v1/things/factory:dev-{device}")).await?;
-        let revision = thing["_revision"].as_u64().context("a revision")?;
-        assert!(revision >= ROUNDS * MESSAGES, "{revision} revisions of {}: {thing}", ROUNDS * MESSAGES);
     }
     Ok(())
 }

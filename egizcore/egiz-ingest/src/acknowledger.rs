@@ -1,11 +1,24 @@
 //! Acknowledges the messages of whichever connection is open, from any thread.
+//!
+//! ```text
+//!  arrive ─► window ─ settled, in turn ─► ready ─ as the connection has room ─► its request queue ─► PUBACK
+//! ```
+//!
+//! `ready` is our own because the client crate sends one request for each ten packets that it reads: a broker that knows no
+//! receive maximum, or passes over it when a session is resumed as Mosquitto 2.0 does with `max_inflight_messages 0`, sends
+//! faster than acknowledgements go out, and the crate's queue is full with nothing wrong. What waits here is bounded by the
+//! protocol: a packet id that is not acknowledged may not be used again, so there are at most 65,535.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::link::Requests;
+use crate::link::{Problem, Requests};
 use crate::window::{Delivery, Ticket, Window};
+
+/// Packet ids that there are.
+const UNDER_WAY_MAX: usize = 65_535;
 
 /// The acknowledging side of a client over all its connections. Clones share it.
 ///
@@ -17,63 +30,91 @@ pub(crate) struct Acknowledger(Arc<Mutex<Current>>);
 #[derive(Default)]
 struct Current {
     window: Window,
+    ready: VecDeque<Delivery>,
     requests: Option<Requests>,
 }
 
 /// What settling some messages did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settled {
-    /// Acknowledgements that went out.
+    /// Acknowledgements handed to the connection.
     pub(crate) acknowledged: u64,
     /// Messages whose connection is gone: they come again.
     pub(crate) stale: u64,
-    /// Acknowledgements that the connection had no place for; it has to end.
-    pub(crate) not_queued: u64,
 }
 
 impl Acknowledger {
     /// From now on messages come on this connection.
     pub(crate) fn open(&self, requests: Requests) {
-        let mut current = self.0.lock();
-        current.window.restart();
-        current.requests = Some(requests);
+        self.change(Some(requests));
     }
 
     /// The connection is over.
     pub(crate) fn close(&self) {
+        self.change(None);
+    }
+
+    fn change(&self, requests: Option<Requests>) {
         let mut current = self.0.lock();
         current.window.restart();
-        current.requests = None;
+        current.ready.clear();
+        current.requests = requests;
     }
 
     /// Takes note of a message; none is needed with QoS 0.
-    pub(crate) fn arrive(&self, packet_id: u16, qos: u8) -> Option<Ticket> {
-        (qos > 0).then(|| self.0.lock().window.arrive(Delivery { packet_id, qos }))
+    ///
+    /// # Errors
+    /// Where more are under way than there are packet ids.
+    pub(crate) fn arrive(&self, packet_id: u16, qos: u8) -> Result<Option<Ticket>, Problem> {
+        if qos == 0 {
+            return Ok(None);
+        }
+        let mut current = self.0.lock();
+        if current.under_way() >= UNDER_WAY_MAX {
+            return Err(Problem::unreachable("the broker uses packet ids again that were not acknowledged"));
+        }
+        Ok(Some(current.window.arrive(Delivery { packet_id, qos })))
     }
 
-    /// The messages are dealt with.
+    /// The messages are dealt with: those whose turn has come are acknowledged, now or as the connection has room.
     pub(crate) fn settle(&self, tickets: impl IntoIterator<Item = Ticket>) -> Settled {
         let mut settled = Settled::default();
         let mut current = self.0.lock();
-        let Current { window, requests } = &mut *current;
+        let Current { window, ready, .. } = &mut *current;
         for ticket in tickets {
-            let known = window.settle(ticket, |delivery| {
-                let queued = requests
-                    .as_ref()
-                    .is_some_and(|requests| requests.acknowledge(delivery.packet_id, delivery.qos).is_ok());
-                if queued {
-                    settled.acknowledged += 1;
-                } else {
-                    settled.not_queued += 1;
-                }
-            });
+            let known = window.settle(ticket, |delivery| ready.push_back(delivery));
             settled.stale += u64::from(!known);
         }
+        settled.acknowledged = current.hand_over();
         settled
+    }
+
+    /// Hands over what waits for room; to be called whenever the connection has made some. How many.
+    pub(crate) fn go_on(&self) -> u64 {
+        self.0.lock().hand_over()
     }
 
     /// How many messages are not acknowledged yet.
     pub(crate) fn under_way(&self) -> usize {
-        self.0.lock().window.len()
+        self.0.lock().under_way()
+    }
+}
+
+impl Current {
+    fn hand_over(&mut self) -> u64 {
+        let Some(requests) = &self.requests else { return 0 };
+        let mut count = 0;
+        while let Some(delivery) = self.ready.front() {
+            if requests.acknowledge(delivery.packet_id, delivery.qos).is_err() {
+                break;
+            }
+            self.ready.pop_front();
+            count += 1;
+        }
+        count
+    }
+
+    fn under_way(&self) -> usize {
+        self.window.len() + self.ready.len()
     }
 }

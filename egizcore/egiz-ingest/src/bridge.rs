@@ -160,6 +160,7 @@ impl Pair<'_> {
                 Event::Disconnected => return Ok(()),
                 Event::Sent(_) | Event::Acknowledged { .. } | Event::Other => {}
             }
+            self.acknowledger.go_on();
         }
     }
 
@@ -175,7 +176,7 @@ impl Pair<'_> {
 
     fn forward(&self, message: Message) -> Result<(), Problem> {
         let (bridge, counters) = (self.bridge, &self.bridge.counters);
-        let ticket = self.acknowledger.arrive(message.packet_id, message.qos);
+        let ticket = self.acknowledger.arrive(message.packet_id, message.qos)?;
         let topic = remote_topic(&bridge.local_prefix, &bridge.topics, &bridge.remote_prefix, &message.topic);
         let passed_over = match topic {
             None => &counters.not_subscribed,
@@ -201,7 +202,8 @@ impl Pair<'_> {
             },
         };
         passed_over.inc();
-        self.settle(ticket)
+        self.settle(ticket);
+        Ok(())
     }
 
     fn acknowledged(&self, packet_id: u16, refused: Option<PublishRefusal>) -> Result<(), Problem> {
@@ -222,14 +224,14 @@ impl Pair<'_> {
                 return Err(Problem::stalled(text));
             }
         }
-        self.settle(Some(ticket))
+        self.settle(Some(ticket));
+        Ok(())
     }
 
-    fn settle(&self, ticket: Option<crate::window::Ticket>) -> Result<(), Problem> {
-        let settled = self.acknowledger.settle(ticket);
+    fn settle(&self, ticket: Option<crate::window::Ticket>) {
+        self.acknowledger.settle(ticket);
         let under_way = self.acknowledger.under_way();
         self.bridge.counters.under_way.set(i64::try_from(under_way).unwrap_or(i64::MAX));
-        if settled.not_queued > 0 { Err(Problem::not_queued()) } else { Ok(()) }
     }
 
     fn ready(&self, session_present: bool) {

@@ -8,8 +8,9 @@
 //!
 //! A message is acknowledged after the journal's commit and not before, so the broker keeps what a crash took. The session is
 //! persistent: what arrives at the broker while the program is away waits there. The receive maximum is the back-pressure:
-//! the broker sends no more than that before acknowledgements come, and they come with commits. Reading never waits for the
-//! journal, so a slow disk does not look like a dead client.
+//! the broker sends no more than that before acknowledgements come, and they come with commits. Reading then never waits for
+//! the journal, so a slow disk does not look like a dead client. A broker that sends more all the same (MQTT 3.1.1 knows no
+//! receive maximum) is slowed by not reading its socket.
 //!
 //! Messages that were under way when a connection broke come again; the engine recognises them by device and time.
 //!
@@ -166,9 +167,6 @@ impl ExternalBroker {
                     counters
                         .under_way
                         .set(i64::try_from(shared.acknowledger.under_way()).unwrap_or(i64::MAX));
-                    if settled.not_queued > 0 {
-                        shared.fail(Problem::not_queued());
-                    }
                 }
                 // An acknowledgement with an error would make the broker forget the message: better to part and get it again.
                 Err(why) => shared.fail(Problem::stalled(format!("messages cannot be kept: {why}"))),
@@ -227,6 +225,8 @@ impl Reader<'_> {
                 Ok(Event::Message(_)) if stop_by.is_some() => {}
                 event => self.handle(event?, &requests).await?,
             }
+            // What was told may be an acknowledgement that went out and left its place to the next.
+            self.broker.counters.acknowledged.inc_by(self.shared.acknowledger.go_on());
         }
     }
 
@@ -268,7 +268,7 @@ impl Reader<'_> {
         let counters = &self.broker.counters;
         counters.messages.inc();
         let acknowledger = &self.shared.acknowledger;
-        let ticket = acknowledger.arrive(message.packet_id, message.qos);
+        let ticket = acknowledger.arrive(message.packet_id, message.qos)?;
         counters.under_way.set(i64::try_from(acknowledger.under_way()).unwrap_or(i64::MAX));
         let passed_over = if !self.broker.filters.iter().any(|filter| filter.matches(&message.topic)) {
             // The session still has the filters of an earlier configuration.
@@ -285,7 +285,7 @@ impl Reader<'_> {
             counter.inc();
             let settled = acknowledger.settle(ticket);
             counters.acknowledged.inc_by(settled.acknowledged);
-            return if settled.not_queued > 0 { Err(Problem::not_queued()) } else { Ok(()) };
+            return Ok(());
         }
         // There is a place unless the broker knows no receive maximum (MQTT 3.1.1). Then its socket is not read until there
         // is one; the queue is emptied by the other half, so this ends.

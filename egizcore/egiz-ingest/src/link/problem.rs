@@ -41,7 +41,7 @@ impl Problem {
 
     /// The client's request queue was full, or nobody serves it any more.
     pub(crate) fn not_queued() -> Self {
-        Self::unreachable("the broker sends more than was agreed")
+        Self::unreachable("the connection takes no more requests")
     }
 }
 
