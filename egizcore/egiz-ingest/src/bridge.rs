@@ -66,8 +66,6 @@ struct Pair<'a> {
     remote: Requests,
     acknowledger: Acknowledger,
     relay: Mutex<Relay>,
-    /// Whether this program has subscribed since it started.
-    subscribed: &'a AtomicBool,
     stopping: AtomicBool,
     remote_packet_bytes_max: Option<u32>,
 }
@@ -89,6 +87,14 @@ impl Bridge {
     }
 
     async fn connection(&self, stop: &CancellationToken, subscribed: &AtomicBool) -> Result<(), Problem> {
+        if !subscribed.load(Ordering::Relaxed) {
+            // What is published before the central broker was ever reached is to be forwarded, too.
+            tokio::select! {
+                seated = self.seat() => seated.map_err(own)?,
+                () = stop.cancelled() => return Ok(()),
+            }
+            subscribed.store(true, Ordering::Relaxed);
+        }
         let mut remote = Link::new(&(self.connect_remote)()?);
         // The central broker first: while it is away, nothing is to be fetched from the own one.
         let remote_packet_bytes_max = tokio::select! {
@@ -102,24 +108,57 @@ impl Bridge {
             remote: remote.requests(),
             acknowledger: Acknowledger::default(),
             relay: Mutex::default(),
-            subscribed,
             stopping: AtomicBool::new(false),
             remote_packet_bytes_max,
         };
         pair.acknowledger.open(pair.local.clone());
         tokio::select! {
-            ended = pair.read_local(&mut local) => ended.map_err(|problem| Problem {
-                text: format!("the program's own broker: {problem}"),
-                ..problem
-            }),
+            ended = pair.read_local(&mut local) => ended.map_err(own),
             ended = pair.read_remote(&mut remote) => ended,
             () = pair.part(stop) => Ok(()),
         }
     }
 
+    /// Takes the session at the own broker with today's filters, and leaves. What comes meanwhile is not acknowledged.
+    async fn seat(&self) -> Result<(), Problem> {
+        let mut local = Link::new(&(self.connect_local)()?);
+        let requests = local.requests();
+        connected(&mut local).await?;
+        self.subscribe(&requests)?;
+        loop {
+            match local.next().await? {
+                Event::Subscribed(answers) => {
+                    accepted(answers)?;
+                    requests.disconnect().map_err(|_| Problem::not_queued())?;
+                }
+                Event::Disconnected => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
+    fn subscribe(&self, local: &Requests) -> Result<(), Problem> {
+        let filters = self.local_filters();
+        let wanted = Wanted { filters: &filters, no_local: true, retain_as_published: true };
+        local.subscribe(wanted).map_err(|_| Problem::not_queued())
+    }
+
     fn local_filters(&self) -> Vec<String> {
         self.topics.iter().map(|filter| format!("{}{}", self.local_prefix, filter.as_str())).collect()
     }
+}
+
+/// A problem with the own broker, said so.
+fn own(problem: Problem) -> Problem {
+    Problem { text: format!("the program's own broker: {problem}"), ..problem }
+}
+
+fn accepted(answers: Vec<Option<String>>) -> Result<(), Problem> {
+    answers
+        .into_iter()
+        .flatten()
+        .next()
+        .map_or(Ok(()), |why| Err(Problem::refused(format!("it refuses the subscription: {why}"))))
 }
 
 /// Waits until the broker took the connection.
@@ -140,19 +179,15 @@ impl Pair<'_> {
                 Event::Connected { session_present, .. } => {
                     present = session_present;
                     counters.connections.inc();
-                    if session_present && self.subscribed.load(Ordering::Relaxed) {
+                    if present {
                         self.ready(present);
-                        continue;
+                    } else {
+                        // Somebody threw the session away since it was taken.
+                        self.bridge.subscribe(&self.local)?;
                     }
-                    let filters = self.bridge.local_filters();
-                    let wanted = Wanted { filters: &filters, no_local: true, retain_as_published: true };
-                    self.local.subscribe(wanted).map_err(|_| Problem::not_queued())?;
                 }
                 Event::Subscribed(answers) => {
-                    if let Some(why) = answers.into_iter().flatten().next() {
-                        return Err(Problem::refused(format!("it refuses the subscription: {why}")));
-                    }
-                    self.subscribed.store(true, Ordering::Relaxed);
+                    accepted(answers)?;
                     self.ready(present);
                 }
                 Event::Message(_) if self.stopping.load(Ordering::Relaxed) => {}
