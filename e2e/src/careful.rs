@@ -28,10 +28,25 @@ struct Own {
     stage: Stage,
 }
 
+/// What is to be published should the client be lost.
+#[derive(Debug, Clone)]
+pub struct Will {
+    /// Topic name.
+    pub topic: String,
+    /// Payload.
+    pub payload: String,
+    /// Quality of service, 0 to 2.
+    pub qos: u8,
+    /// Whether it is retained.
+    pub retain: bool,
+}
+
 /// The client.
 #[derive(Debug)]
 pub struct Careful {
     id: String,
+    will: Option<Will>,
+    keep_alive_s: u16,
     stream: Option<TcpStream>,
     buffer: Vec<u8>,
     own: BTreeMap<u16, Own>,
@@ -49,6 +64,8 @@ impl Careful {
     pub fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
+            will: None,
+            keep_alive_s: 0,
             stream: None,
             buffer: Vec::new(),
             own: BTreeMap::new(),
@@ -59,6 +76,12 @@ impl Careful {
         }
     }
 
+    /// The client with a will and a keep-alive; it sends no pings, so it must not be silent for longer.
+    #[must_use]
+    pub fn with_will(self, will: Will, keep_alive_s: u16) -> Self {
+        Self { will: Some(will), keep_alive_s, ..self }
+    }
+
     /// Connects, and sends again what was not answered. Whether the broker knew the session.
     ///
     /// # Errors
@@ -67,8 +90,15 @@ impl Careful {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let mut body = vec![0, 4];
-        body.extend_from_slice(b"MQTT\x04\x00\x00\x00");
+        body.extend_from_slice(b"MQTT\x04");
+        let flags = |will: &Will| 4 | (will.qos << 3) | (u8::from(will.retain) << 5);
+        body.push(self.will.as_ref().map_or(0, flags));
+        body.extend_from_slice(&self.keep_alive_s.to_be_bytes());
         push_text(&mut body, &self.id);
+        if let Some(will) = &self.will {
+            push_text(&mut body, &will.topic);
+            push_text(&mut body, &will.payload);
+        }
         stream.write_all(&packet(0x10, &body)).await?;
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).await?;
@@ -148,6 +178,16 @@ impl Careful {
         while !done(self) {
             tokio::time::timeout_at(end, self.take()).await??;
         }
+        Ok(())
+    }
+
+    /// Says good-bye: no will is published.
+    ///
+    /// # Errors
+    /// Where the connection breaks.
+    pub async fn say_good_bye(&mut self) -> io::Result<()> {
+        self.write(&packet(0xE0, &[])).await?;
+        self.stream = None;
         Ok(())
     }
 

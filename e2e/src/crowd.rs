@@ -130,3 +130,13 @@ impl Client {
         tokio::time::timeout(Duration::from_secs(20), connect).await.context("too slow")?
     }
 }
+
+/// Takes as many open files as the system allows: each connection is one, here as there.
+///
+/// # Errors
+/// Where the system does not let it.
+pub fn allow_files() -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}

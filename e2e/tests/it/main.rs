@@ -6,6 +6,7 @@ mod external;
 mod first_steps;
 mod hostile;
 mod listeners;
+mod outage;
 mod restart;
 mod sessions;
 mod vision;

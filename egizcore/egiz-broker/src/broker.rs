@@ -22,6 +22,7 @@ use crate::router::{Match, Subscription};
 use crate::routes::Routes;
 use crate::session::{Planner, Session};
 use crate::sessions::Sessions;
+use crate::wills::Orphans;
 
 /// How a broker works. Every bound says what happens there.
 #[derive(Debug, Clone, Copy)]
@@ -117,13 +118,14 @@ pub(crate) struct Shared {
     pub(crate) surroundings: Surroundings,
     pub(crate) metrics: BrokerMetrics,
     pub(crate) sessions: Sessions,
+    /// Wills that a crash left.
+    pub(crate) orphans: Orphans,
     pub(crate) routes: Routes,
     retained: Mutex<RetainedStore>,
     /// What the broker says of itself; it takes no room from what clients retain.
     sys: Mutex<RetainedStore>,
+    /// Counts from the moment when the broker began, in microseconds, so that no number is one of an earlier run.
     next_number: AtomicU64,
-    /// When the broker began; it makes assigned client ids unlike those of earlier runs.
-    begun_micros: i64,
     pub(crate) places: Arc<Places>,
     /// Where tasks run that commits begin.
     pub(crate) runtime: Handle,
@@ -142,15 +144,15 @@ impl Broker {
         let (planner, plans) = unbounded_channel();
         let shared = Arc::new(Shared {
             planner,
-            begun_micros,
             config,
             surroundings,
             metrics,
             sessions: Sessions::new(config.sessions_max),
+            orphans: Orphans::default(),
             routes: Routes::default(),
             retained: Mutex::new(RetainedStore::new(config.retained_messages_max, config.retained_bytes_max)),
             sys: Mutex::new(RetainedStore::new(usize::MAX, usize::MAX)),
-            next_number: AtomicU64::new(1),
+            next_number: AtomicU64::new(u64::try_from(begun_micros).unwrap_or(0).max(1)),
             places: Places::new(config.connections_max, config.connections_per_address_max),
             runtime: Handle::current(),
             itself: Arc::new(ClientInfo {
@@ -171,11 +173,12 @@ impl Broker {
         }
     }
 
-    /// Takes sessions in that were kept over a restart, when the journal ends at `journal_end`. To be called before clients
+    /// Takes sessions and wills in that were kept over a restart, when the journal ends at `journal_end`. To be called before clients
     /// are let in.
     pub fn restore_sessions(&self, ledger: &Ledger, journal_end: Offset) {
         let shared = &self.0;
         let now_micros = shared.now_micros();
+        shared.orphans.restore(ledger, now_micros);
         for (client_id, kept) in &ledger.sessions {
             let bytes_max = shared.config.outbox_bytes_max;
             let (number, planner) = (shared.next_number(), shared.planner.clone());
@@ -222,7 +225,7 @@ impl Shared {
 
     /// A client id for a client that brought none; no session that is kept has it.
     pub(crate) fn assigned_client_id(&self) -> String {
-        format!("assigned-{:x}-{:x}", self.begun_micros, self.next_number())
+        format!("assigned-{:x}", self.next_number())
     }
 
     pub(crate) fn note_counts(&self) {

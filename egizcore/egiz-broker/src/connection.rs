@@ -35,6 +35,7 @@ use crate::reader;
 use crate::routes::Route;
 use crate::session::Session;
 use crate::settling::Settling;
+use crate::wills::{self, KeptWill};
 use batch::{Batch, Outcome, Reply, Sender};
 use read_size::ReadSize;
 
@@ -106,12 +107,17 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         denied: BTreeSet::new(),
     };
     if let Some(will) = taken_up.due_will.take() {
-        shared.publish_own(&will.client, will.message);
+        shared.publish_will(will);
     }
+    // One that its client may not publish need not be kept.
+    let willed = will.as_ref().filter(|(message, _)| guest.client.rights.may_publish(message.topic()));
+    let willed = willed
+        .map(|(message, delay_s)| KeptWill::note(&guest.client, connection, message, *delay_s, silence_max));
+    let is_kept = willed.is_some();
     let end = {
         let serving = async {
             let mut begin = Batch::default();
-            taken_up.notes.into_iter().for_each(|note| begin.note(note));
+            taken_up.notes.into_iter().chain(willed).for_each(|note| begin.note(note));
             let (to_note, read_for) = shared.resume(&session, connection, window);
             for (id, offset) in to_note {
                 served.note_received(id, offset, &mut begin);
@@ -150,6 +156,9 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
     let left = shared.leave(&session, connection, &guest.client, will, session_expiry_s);
     let mut last = Batch::default();
     left.notes.into_iter().for_each(|note| last.note(note));
+    if is_kept && !left.will_waits {
+        last.note(wills::struck_out(&guest.client, connection));
+    }
     if let Some(will) = left.will {
         served.take_will(will, &mut last);
     }

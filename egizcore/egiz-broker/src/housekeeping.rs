@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Offset;
 use crate::broker::{Broker, Shared};
-use crate::gate::{ClientInfo, Receipt};
+use crate::gate::Receipt;
 use crate::ledger::Note;
 use crate::message::Publish;
 use crate::metrics::BrokerMetrics;
+use crate::wills::DelayedWill;
 
 /// How often deliveries that went on are noted. After a crash what was delivered since comes again, where it may.
 const NOTE_INTERVAL: Duration = Duration::from_millis(250);
@@ -46,7 +47,7 @@ impl Broker {
                 let (ended, wills) = shared.expire(shared.now_micros());
                 notes.extend(ended);
                 for will in wills {
-                    shared.publish_own(&will.client, will.message);
+                    shared.publish_will(will);
                 }
             }
             let all = idle.elapsed() >= IDLE_INTERVAL;
@@ -100,29 +101,32 @@ impl Shared {
         self.surroundings.intake.submit(&self.itself, &[], &bytes, room, receipt);
     }
 
-    /// Publishes a message for a client that is not connected.
-    pub(crate) fn publish_own(self: &Arc<Self>, client: &Arc<ClientInfo>, mut message: Publish) {
-        if !client.rights.may_publish(&message.topic) {
-            return BrokerMetrics::count(&self.metrics.refused, "not-authorized");
+    /// Publishes the will of a client that is not connected, and strikes it out.
+    pub(crate) fn publish_will(self: &Arc<Self>, will: DelayedWill) {
+        let note = will.struck_out().to_bytes();
+        let DelayedWill { client, mut message, .. } = will;
+        let allowed = client.rights.may_publish(&message.topic);
+        if !allowed {
+            BrokerMetrics::count(&self.metrics.refused, "not-authorized");
         }
-        let (shared, client) = (Arc::clone(self), Arc::clone(client));
+        let shared = Arc::clone(self);
         self.runtime.spawn(async move {
+            let intake = Arc::clone(&shared.surroundings.intake);
+            let room = intake.reserve(message.byte_len() + note.len()).await;
             let route = shared.routes.find(&message.topic, None);
             message.received_micros = shared.now_micros();
             message.owed = route.owes(message.qos);
-            let room = shared.surroundings.intake.reserve(message.byte_len()).await;
-            let receipt = {
-                let (shared, message) = (Arc::clone(&shared), message.clone());
-                Receipt::new(move |result| match result {
-                    Ok(placed) => {
-                        shared.retain(&message);
-                        let offset = placed.owed.first().copied().filter(|_| message.owed);
-                        shared.distribute(&message, &route, None, offset);
-                    }
-                    Err(_) => BrokerMetrics::count(&shared.metrics.refused, "will-not-kept"),
-                })
-            };
-            shared.surroundings.intake.submit(&client, &[message], &[], room, receipt);
+            let messages = if allowed { vec![message.clone()] } else { Vec::new() };
+            let receipt = Receipt::new(move |result| match result {
+                Ok(placed) if allowed => {
+                    shared.retain(&message);
+                    let offset = placed.owed.first().copied().filter(|_| message.owed);
+                    shared.distribute(&message, &route, None, offset);
+                }
+                Ok(_) => {}
+                Err(_) => BrokerMetrics::count(&shared.metrics.refused, "will-not-kept"),
+            });
+            intake.submit(&client, &messages, &[note], room, receipt);
         });
     }
 

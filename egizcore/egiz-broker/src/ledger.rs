@@ -13,6 +13,7 @@
 //! | a delivery of QoS 2 begins | `Sent` | PUBLISH |
 //! | PUBREC from the client | `Received` | PUBREL |
 //! | deliveries are done with | `Settled`, now and then | |
+//! | a client connects with a will; the will is published or no longer wanted | `Willed`, `Unwilled` | |
 //!
 //! Messages are not copied: a session is its filters and how far it has come in the journal. After a crash, deliveries of
 //! QoS 1 that were under way begin anew, with new packet ids; those of QoS 2 go on with the ids that they had.
@@ -23,9 +24,10 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use crate::Offset;
+use crate::wills::KeptWill;
 
 /// The layout of [`Ledger::encode`].
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A step, as it is kept. Variants are numbered by their order: new ones go to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub(crate) enum Note {
     Received { client: String, offset: Offset, id: u16 },
     Settled { client: String, through: Offset, done: Vec<Offset> },
     Sent { client: String, offset: Offset, id: u16 },
+    Willed { client: String, will: KeptWill },
+    Unwilled { client: String, number: u64 },
 }
 
 /// How a client subscribes, as it is kept.
@@ -71,10 +75,17 @@ pub(crate) struct KeptSession {
     pub(crate) done: BTreeSet<Offset>,
 }
 
-/// All sessions that outlive their connection.
+/// All sessions that outlive their connection, and the wills of all that are connected.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Ledger {
     pub(crate) sessions: BTreeMap<String, KeptSession>,
+    pub(crate) wills: BTreeMap<String, KeptWill>,
+}
+
+/// As snapshots of version 1 have it.
+#[derive(Deserialize)]
+struct LedgerOfVersion1 {
+    sessions: BTreeMap<String, KeptSession>,
 }
 
 /// Why a note or a kept ledger cannot be read.
@@ -166,6 +177,14 @@ impl Ledger {
                 session.sent.retain(|offset, _| *offset >= through && !done.contains(offset));
                 session.received.retain(|offset, _| *offset >= through && !done.contains(offset));
             }),
+            Note::Willed { client, will } => {
+                self.wills.insert(client, will);
+            }
+            Note::Unwilled { client, number } => {
+                if self.wills.get(&client).is_some_and(|will| will.number() == number) {
+                    self.wills.remove(&client);
+                }
+            }
         }
         Ok(())
     }
@@ -210,6 +229,11 @@ impl Ledger {
     pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
         match bytes.split_first() {
             None => Ok(Self::default()),
+            Some((1, rest)) => {
+                let LedgerOfVersion1 { sessions } =
+                    postcard::from_bytes(rest).map_err(LedgerError::Malformed)?;
+                Ok(Self { sessions, ..Self::default() })
+            }
             Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(LedgerError::Malformed),
             Some((other, _)) => Err(LedgerError::Version(*other)),
         }
@@ -296,6 +320,32 @@ mod tests {
         bytes[0] = 9;
         assert!(matches!(Ledger::decode(&bytes), Err(LedgerError::Version(9))));
         assert!(Ledger::decode(&[]).expect("nothing is an empty ledger").is_empty());
+    }
+
+    #[test]
+    fn a_will_stays_until_its_own_connection_strikes_it_out() {
+        let info = crate::ClientInfo {
+            client_id: client(),
+            principal: "p".to_owned(),
+            rights: std::sync::Arc::new(crate::NothingRights),
+        };
+        let message = crate::Publish::new("status", bytes::Bytes::from_static(b"offline"), 1, true);
+        let will = |number| KeptWill::note(&info, number, &message, 5, None);
+        let struck_out = |number| Note::Unwilled { client: client(), number };
+        let kept = ledger(&[will(7), will(8), struck_out(7)]);
+        assert_eq!(kept.wills["c"].number(), 8);
+        assert!(ledger(&[will(7), struck_out(7)]).wills.is_empty());
+        let mut bytes = Vec::new();
+        kept.encode(&mut bytes);
+        assert_eq!(Ledger::decode(&bytes).expect("what was written can be read"), kept);
+    }
+
+    #[test]
+    fn a_snapshot_of_version_1_has_sessions_and_no_wills() {
+        let whole = ledger(&[Note::Opened { client: client(), expiry_s: 60 }]);
+        let mut bytes = vec![1];
+        bytes.extend(postcard::to_allocvec(&whole.sessions).expect("to memory"));
+        assert_eq!(Ledger::decode(&bytes).expect("it can be read"), whole);
     }
 
     /// The journal of today must be read by the program of tomorrow.

@@ -36,6 +36,7 @@ mod session;
 mod sessions;
 mod settling;
 pub mod topic;
+mod wills;
 
 pub use broker::{Broker, BrokerConfig, BrokerStatus};
 pub use gate::{

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Offset;
 use crate::delivery::{Delivery, Mode, Offer, Offered};
-use crate::gate::{ClientInfo, TopicRights};
+use crate::gate::TopicRights;
 use crate::ledger::{KeptSession, KeptSubscription, Note};
-use crate::message::Publish;
 use crate::outbox::Outbox;
 use crate::router::{Match, SessionNumber, Subscription};
 use crate::topic;
+use crate::wills::DelayedWill;
 
 /// A session.
 pub(crate) struct Session {
@@ -70,13 +70,6 @@ pub(crate) struct State {
     pub(crate) will: Option<DelayedWill>,
     /// The newest note on how far it has come.
     noted: (Offset, usize),
-}
-
-/// A will whose time has not come.
-pub(crate) struct DelayedWill {
-    pub(crate) client: Arc<ClientInfo>,
-    pub(crate) message: Publish,
-    pub(crate) due_micros: i64,
 }
 
 /// A session's connection.

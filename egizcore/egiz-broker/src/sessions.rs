@@ -14,7 +14,8 @@ use crate::ledger::Note;
 use crate::message::Publish;
 use crate::outbox::Outbox;
 use crate::protocol::ConnectRequest;
-use crate::session::{DelayedWill, Online, Session};
+use crate::session::{Online, Session};
+use crate::wills::DelayedWill;
 
 /// The sessions.
 pub(crate) struct Sessions {
@@ -47,6 +48,8 @@ pub(crate) struct Left {
     pub(crate) notes: Vec<Note>,
     /// The will to publish now, if any.
     pub(crate) will: Option<Publish>,
+    /// Whether the will waits for its time.
+    pub(crate) will_waits: bool,
 }
 
 impl Sessions {
@@ -82,6 +85,8 @@ impl Shared {
         let now_micros = self.now_micros();
         let client_id = &client.client_id;
         let mut notes = Vec::new();
+        // The broker was away, not the client.
+        notes.extend(self.orphans.take(client_id).map(|will| will.struck_out()));
         let mut due_will = None;
         let kept = by_client.get(client_id).cloned();
         let kept = kept.filter(|session| {
@@ -122,7 +127,7 @@ impl Shared {
             state.expiry_s = expiry_s;
             state.delivery.set_outlives(expiry_s > 0);
             state.left_at_micros = None;
-            state.will = None;
+            notes.extend(state.will.take().map(|will| will.struck_out()));
             if let Some(online) = state.online.take() {
                 state.delivery.leave();
                 online.takeover.cancel();
@@ -198,7 +203,9 @@ impl Shared {
                 Some((message, 0)) => left.will = Some(message),
                 Some((message, delay_s)) => {
                     let due_micros = now_micros.saturating_add(i64::from(delay_s) * 1_000_000);
-                    state.will = Some(DelayedWill { client: Arc::clone(client), message, due_micros });
+                    let (client, number) = (Arc::clone(client), connection);
+                    state.will = Some(DelayedWill { client, message, due_micros, number });
+                    left.will_waits = true;
                 }
                 None => {}
             }
@@ -220,7 +227,7 @@ impl Shared {
     /// Ends sessions whose clients did not come back in time; the notes, and the wills that are due.
     pub(crate) fn expire(&self, now_micros: i64) -> (Vec<Note>, Vec<DelayedWill>) {
         let mut notes = Vec::new();
-        let mut wills = Vec::new();
+        let mut wills = self.orphans.due(now_micros);
         for session in self.sessions.all() {
             let mut by_client = self.sessions.by_client.lock();
             let mut state = session.lock();

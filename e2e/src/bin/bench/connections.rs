@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use e2e::certificates::{Authority, ServerFiles};
-use e2e::crowd::Crowd;
+use e2e::crowd::{Crowd, allow_files};
 use e2e::measure::resident_bytes;
 use e2e::{Program, program};
 use rustls::ClientConfig;
@@ -107,11 +107,4 @@ fn tls_listener(port: u16, files: &ServerFiles) -> String {
         "mqtt.listeners = [{{ address = \"127.0.0.1:{port}\", certificate_file = {:?}, key_file = {:?} }}]",
         files.certificate, files.key
     )
-}
-
-/// Takes as many open files as the system allows: each connection is one, here as there.
-fn allow_files() -> anyhow::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }

@@ -75,3 +75,45 @@ async fn a_device_cannot_leave_a_will_outside_its_own_topics() {
     }
     hearer.expect(&publish(V3, 0, "sensors/factory/oven-001/status", 0, "offline")).await;
 }
+
+/// A power cut takes the broker and its clients together: who does not come back was not there to say good-bye.
+#[tokio::test]
+async fn after_a_crash_the_wills_of_those_who_do_not_come_back_in_time_are_published() {
+    /// Without keep-alive.
+    const SILENCE_S: i64 = 60;
+    let server = server().await;
+    let mut cut_off = Vec::new();
+    for id in ["lost", "back", "gone"] {
+        let topic = format!("status/{id}");
+        let mut client = server.connect(&Connect::of(V5, id).will(&topic, "offline", true)).await;
+        client.ask(PING, PONG).await;
+        if id == "gone" {
+            client.send(&disconnect(0)).await;
+            client.expect_end().await;
+        } else {
+            cut_off.push(client);
+        }
+    }
+    let server = server.crash().await;
+    let mut hearer = server.client(V3, "hearer").await;
+    hearer.subscribe("status/#", 1).await;
+    let mut back = server.client(V5, "back").await;
+    back.ask(PING, PONG).await;
+    // Half the time that the keep-alive allows for silence.
+    server.advance(SILENCE_S / 2);
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    hearer.expect_nothing_but_life().await;
+    server.advance(SILENCE_S);
+    hearer.expect(&publish(V3, QOS_1, "status/lost", 1, "offline")).await;
+    hearer.send(&crate::packets::acknowledged(1)).await;
+    hearer.expect_nothing_but_life().await;
+
+    // It is retained, and not published again.
+    let server = server.crash().await;
+    let mut hearer = server.client(V3, "hearer").await;
+    hearer.subscribe("status/#", 0).await;
+    hearer.expect(&publish(V3, RETAIN, "status/lost", 0, "offline")).await;
+    server.advance(2 * SILENCE_S);
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    hearer.expect_nothing_but_life().await;
+}
