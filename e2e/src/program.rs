@@ -18,6 +18,8 @@ pub struct ProgramOptions {
     pub arguments: Vec<String>,
     /// Variables of the environment.
     pub environment: Vec<(String, String)>,
+    /// Bytes of a disk of its own for its data, which goes when the program does; see [`Program::disk`].
+    pub disk_bytes: Option<u64>,
 }
 
 impl ProgramOptions {
@@ -60,6 +62,16 @@ impl Program {
         let mut program = Self { child, folder, options, binary, http_port, vision_port, mqtt_port };
         program.wait_ready().await?;
         Ok(program)
+    }
+
+    /// Its own disk, seen from outside.
+    #[must_use]
+    pub fn disk(&self) -> PathBuf {
+        let data = self.folder.path().join("data");
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join("root")
+            .join(data.strip_prefix("/").unwrap_or(&data))
     }
 
     /// The folder with configuration, data and log.
@@ -212,7 +224,20 @@ fn spawn(binary: &Path, folder: &Path, options: &ProgramOptions, ports: [u16; 3]
     let config_path = folder.join("openegiz.toml");
     std::fs::write(&config_path, config)?;
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("program.log"))?;
-    Command::new(binary)
+    let mut command = match options.disk_bytes {
+        None => Command::new(binary),
+        Some(bytes) => {
+            // In a namespace where mounting is allowed; the shell becomes the program, so that its process id is the program's.
+            let data = folder.join("data");
+            std::fs::create_dir_all(&data)?;
+            let script = "mount -t tmpfs -o size=$1 tmpfs \"$2\" && shift 2 && exec \"$@\"";
+            let mut command = Command::new("unshare");
+            command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", &bytes.to_string()]);
+            command.arg(data).arg(binary);
+            command
+        }
+    };
+    command
         .arg("up")
         .arg("--config")
         .arg(&config_path)

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod crash;
+mod disk;
 mod external;
 mod first_steps;
 mod hostile;
