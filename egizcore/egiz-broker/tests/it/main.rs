@@ -9,6 +9,7 @@ mod clients;
 mod connecting;
 mod harness;
 mod journal;
+mod letter;
 mod limits;
 mod listening;
 mod packets;
