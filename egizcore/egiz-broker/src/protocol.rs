@@ -402,13 +402,13 @@ fn connect_v5(connect: v5::Connect, clean: bool) -> Result<Event, Fault> {
 }
 
 fn check_filters<'a>(
-    filters: impl ExactSizeIterator<Item = &'a ByteString>,
+    mut filters: impl ExactSizeIterator<Item = &'a ByteString>,
     limits: &ProtocolLimits,
 ) -> Result<(), Fault> {
     if filters.len() > limits.filters_max {
         return Err(Fault { reason: "too-many-filters", code: 0x97 });
     }
-    Ok(())
+    filters.try_for_each(|filter| check_text(filter))
 }
 
 fn from_v3(packet: v3::Packet, limits: &ProtocolLimits) -> Result<Option<Event>, Fault> {

@@ -375,3 +375,52 @@ async fn mqtt_4_7_3_1_a_topic_has_a_letter_at_least_and_none_is_changed() {
         hearer.expect(&publish(V5, 0, topic, 0, "hi")).await;
     }
 }
+
+#[tokio::test]
+async fn mqtt_1_5_3_1_every_string_is_well_formed_in_3_1_1_too() {
+    let server = server().await;
+    for bad in [&[0xED, 0xA0, 0x80][..], &[0xC0, 0xAF], &[0xFF], b"a\0b"] {
+        let text = counted(bad);
+        for packet in [
+            packet(0x30, &text),
+            packet(0x82, &[&[0, 1][..], &text, &[0]].concat()),
+            packet(0xA2, &[&[0, 1][..], &text].concat()),
+        ] {
+            let mut client = server.client(V3, "c").await;
+            client.send(&packet).await;
+            // A filter that is no filter may be answered so; nothing else may.
+            let mut rest = [0; 5];
+            let read =
+                timeout(Duration::from_secs(20), client.stream.read(&mut rest)).await.expect("an answer");
+            let is_refused = packet[0] == 0x82 && rest == [0x90, 3, 0, 1, 0x80];
+            assert!(read.is_err() || matches!(read, Ok(0)) || is_refused, "{packet:02x?}: {rest:02x?}");
+        }
+        for (flags, payload) in [
+            (0x06, [counted("c"), text.clone(), counted("gone")].concat()),
+            (0x82, [counted("c"), text.clone()].concat()),
+        ] {
+            let connect = Connect { flags, payload, ..Connect::of(V3, "") };
+            refused_or_closed(&mut server.connecting(&connect).await, "not UTF-8").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn mqtt_3_1_2_2_a_client_of_an_unknown_level_is_told() {
+    let server = server().await;
+    let mut client = server.connecting(&Connect { version: 6, ..Connect::of(V3, "c") }).await;
+    client.expect(&[0x20, 2, 0, 1]).await;
+    client.expect_end().await;
+}
+
+#[tokio::test]
+async fn mqtt_3_1_2_7_a_session_that_ends_leaves_what_is_retained() {
+    let server = server().await;
+    let mut client = server.client(V3, "c").await;
+    client.say("a", "kept", RETAIN).await;
+    client.send(&packet(0xE0, &[])).await;
+    client.expect_end().await;
+    let mut client = server.client(V3, "c").await;
+    client.subscribe("a", 0).await;
+    client.expect(&publish(V3, RETAIN, "a", 0, "kept")).await;
+}

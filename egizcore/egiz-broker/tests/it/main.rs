@@ -17,6 +17,7 @@ mod publishing;
 mod retaining;
 mod rights;
 mod sessions;
+mod statements;
 mod subscribing;
 mod tls;
 mod web_socket;
