@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use egiz_broker::{TopicRights, topic};
 use egiz_service::config::{MqttAclRule, MqttAction, Permission};
+use tokio_util::sync::CancellationToken;
 
 /// All rules.
 #[derive(Debug, Default)]
@@ -137,6 +138,10 @@ impl TopicRights for RuledRights {
     fn may_receive(&self, name: &str) -> bool {
         let rule = self.rules.iter().find(|rule| rule.subscribe && topic::matches(&rule.filter, name));
         rule.map_or_else(|| self.built_in.may_receive(name), |rule| rule.allow)
+    }
+
+    fn withdrawn(&self) -> Option<&CancellationToken> {
+        self.built_in.withdrawn()
     }
 }
 

@@ -18,6 +18,7 @@ use egiz_service::config::Anonymous;
 use egiz_store::{DeviceKey, Role, Store};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::acl::{Acl, Who};
 use crate::elsewhere::Inside;
@@ -52,6 +53,31 @@ impl TopicRights for ListenerRights {
 
     fn may_subscribe(&self, _filter: &str) -> bool {
         true
+    }
+}
+
+/// Rights that end when their login is revoked.
+#[derive(Debug)]
+struct Revocable {
+    rights: Arc<dyn TopicRights>,
+    revoked: CancellationToken,
+}
+
+impl TopicRights for Revocable {
+    fn may_publish(&self, topic: &str) -> bool {
+        self.rights.may_publish(topic)
+    }
+
+    fn may_subscribe(&self, filter: &str) -> bool {
+        self.rights.may_subscribe(filter)
+    }
+
+    fn may_receive(&self, topic: &str) -> bool {
+        self.rights.may_receive(topic)
+    }
+
+    fn withdrawn(&self) -> Option<&CancellationToken> {
+        Some(&self.revoked)
     }
 }
 
@@ -112,6 +138,7 @@ impl Door {
                 Role::Viewer => Arc::new(ListenerRights),
                 _ => Arc::new(EverythingRights),
             };
+            let rights = Arc::new(Revocable { rights, revoked: identity.revoked });
             return Ok((identity.name.to_string(), rights, None));
         }
         let unavailable = |error| {
@@ -121,8 +148,9 @@ impl Door {
         let key = self.device_key(username);
         match self.store.authenticate_device(&key, password).await.map_err(unavailable)? {
             Some(identity) => {
-                let rights = DeviceRights::new(&identity.key.site, &identity.key.name);
-                Ok((identity.thing_id.to_string(), Arc::new(rights), Some(identity.key.name)))
+                let rights = Arc::new(DeviceRights::new(&identity.key.site, &identity.key.name));
+                let rights = Arc::new(Revocable { rights, revoked: identity.revoked });
+                Ok((identity.thing_id.to_string(), rights, Some(identity.key.name)))
             }
             None => Err(Denied::BadCredentials),
         }

@@ -9,5 +9,6 @@ mod hostile;
 mod listeners;
 mod outage;
 mod restart;
+mod rights;
 mod sessions;
 mod vision;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Shared};
 use crate::delivery::OnReceived;
-use crate::gate::{ClientInfo, Placed, Receipt};
+use crate::gate::{ClientInfo, Placed, Receipt, TopicRights};
 use crate::ledger::Note;
 use crate::listener::{Arrival, Reader};
 use crate::message::Publish;
@@ -132,6 +132,7 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
             end = serving => end,
             () = taken_up.takeover.cancelled() => End::Closed("session-taken-over", 0x8E),
             () = stop.cancelled() => End::Closed("server-shutting-down", 0x8B),
+            () = withdrawn(&*guest.client.rights) => End::Closed("rights-withdrawn", 0x87),
             // Closed by somebody else: a commit failed, or the writer.
             () = outbox.closed.cancelled() => GONE,
         }
@@ -169,6 +170,14 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         && error.is_panic()
     {
         tracing::error!(client.id = guest.client.client_id, "a connection's writer panicked");
+    }
+}
+
+/// Waits until the rights are taken back; for ever where they never are.
+async fn withdrawn(rights: &dyn TopicRights) {
+    match rights.withdrawn() {
+        Some(withdrawn) => withdrawn.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

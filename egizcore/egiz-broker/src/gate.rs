@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use crate::Offset;
 use crate::message::Publish;
@@ -201,6 +202,10 @@ pub trait TopicRights: Send + Sync + std::fmt::Debug {
     /// that let somebody subscribe to more than they may hear need to say more than yes.
     fn may_receive(&self, _topic: &str) -> bool {
         true
+    }
+    /// Cancelled when the rights are taken back: what was opened with them is closed. `None` for rights that stay.
+    fn withdrawn(&self) -> Option<&CancellationToken> {
+        None
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use egiz_model::{ThingId, Timestamp};
 use serde_json::json;
 use sqlx::Row;
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Author};
 use crate::credential::{CredentialHash, Secret};
@@ -64,12 +65,14 @@ pub struct NewDevice {
 }
 
 /// A device whose credential was right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct DeviceIdentity {
     /// Site and name: the topics it may use.
     pub key: DeviceKey,
     /// The Thing that it speaks for.
     pub thing_id: ThingId,
+    /// Cancelled when the device is disabled or deleted or its credential changes: what it has opened is then to be closed.
+    pub revoked: CancellationToken,
 }
 
 impl Store {
@@ -139,7 +142,7 @@ impl Store {
         Ok(Page::cut(items, &page, |device: &Device| device.key.clone()))
     }
 
-    /// Allows or forbids a device to sign in. Its open connections are the broker's to end.
+    /// Allows or forbids a device to sign in.
     ///
     /// # Errors
     /// When the device does not exist or the database refuses.
@@ -149,6 +152,7 @@ impl Store {
         enabled: bool,
         author: &Author,
     ) -> Result<(), StoreError> {
+        let _ending = self.sign_ins.end_with(key);
         let mut write = self.database.write().await?;
         let done = sqlx::query("UPDATE devices SET enabled = $3 WHERE site = $1 AND name = $2")
             .bind(&key.site)
@@ -207,6 +211,7 @@ impl Store {
     /// # Errors
     /// When the device does not exist or the database refuses.
     pub async fn delete_device(&self, key: &DeviceKey, author: &Author) -> Result<(), StoreError> {
+        let _ending = self.sign_ins.end_with(key);
         let mut write = self.database.write().await?;
         let done = sqlx::query("DELETE FROM devices WHERE site = $1 AND name = $2")
             .bind(&key.site)
@@ -229,6 +234,17 @@ impl Store {
         key: &DeviceKey,
         presented: &str,
     ) -> Result<Option<DeviceIdentity>, StoreError> {
+        loop {
+            let changes = self.sign_ins.changes();
+            let Some(thing_id) = self.check_device(key, presented).await? else { return Ok(None) };
+            // A change that was committed meanwhile may be of this very credential.
+            if let Some(revoked) = self.sign_ins.sign_in(key, changes) {
+                return Ok(Some(DeviceIdentity { key: key.clone(), thing_id, revoked }));
+            }
+        }
+    }
+
+    async fn check_device(&self, key: &DeviceKey, presented: &str) -> Result<Option<ThingId>, StoreError> {
         let row =
             sqlx::query("SELECT thing_id, credential, enabled FROM devices WHERE site = $1 AND name = $2")
                 .bind(&key.site)
@@ -239,10 +255,7 @@ impl Store {
         let stored: Option<String> = row.as_ref().and_then(|row| row.get("credential"));
         let right = self.verifier.verify(presented, stored.as_deref()).await?;
         let enabled = row.filter(|row| row.get::<bool, _>("enabled"));
-        enabled
-            .filter(|_| right)
-            .map(|row| Ok(DeviceIdentity { key: key.clone(), thing_id: thing_id(&row)? }))
-            .transpose()
+        enabled.filter(|_| right).map(|row| thing_id(&row)).transpose()
     }
 
     async fn write_credential(
@@ -252,6 +265,7 @@ impl Store {
         how: &'static str,
         author: &Author,
     ) -> Result<(), StoreError> {
+        let _ending = self.sign_ins.end_with(key);
         let mut write = self.database.write().await?;
         let done = sqlx::query(
             "UPDATE devices SET credential = $3, credential_changed_micros = $4 WHERE site = $1 AND name = $2",

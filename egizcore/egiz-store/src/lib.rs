@@ -19,6 +19,7 @@ mod installation_key;
 mod layout;
 mod metrics;
 mod page;
+mod sign_ins;
 mod store;
 mod template;
 mod thing;

@@ -13,6 +13,7 @@ use crate::credential::{Verifier, VerifierLimits};
 use crate::database::{Database, DbRow};
 use crate::error::{OpenError, StoreError};
 use crate::metrics::StoreMetrics;
+use crate::sign_ins::SignIns;
 
 /// Fills a buffer with unpredictable bytes: the operating system's generator in the program, a seeded one in tests.
 pub type RandomSource = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -51,6 +52,7 @@ pub struct Store {
     pub(crate) database: Database,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) tokens: Arc<TokenTable>,
+    pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) random: RandomSource,
 }
 
@@ -82,7 +84,13 @@ impl Store {
 
     fn over(database: Database, tokens: TokenTable, options: StoreOptions) -> Store {
         let verifier = Arc::new(Verifier::new(options.verifier, options.metrics, &options.random));
-        Store { database, verifier, tokens: Arc::new(tokens), random: options.random }
+        Store {
+            database,
+            verifier,
+            tokens: Arc::new(tokens),
+            sign_ins: Arc::default(),
+            random: options.random,
+        }
     }
 
     /// Checks that the registry answers; for health.

@@ -134,8 +134,15 @@ impl Store {
             };
             items.push(report(format!("/things/{index}"), value, &["thing_id"], outcome));
         }
+        let mut endings = Vec::new();
         for (index, value) in document.devices.iter().enumerate() {
             let outcome = import_device(&mut write, value, options.on_existing, author).await?;
+            if !options.dry_run
+                && outcome == ImportOutcome::Replaced
+                && let Ok((device, _)) = read_device(value)
+            {
+                endings.push(self.sign_ins.end_with(&device.key));
+            }
             items.push(report(format!("/devices/{index}"), value, &["site", "name"], outcome));
         }
         let mut result = ImportReport { applied: false, items, things };
