@@ -8,9 +8,11 @@
 //!
 //! A message is acknowledged after the journal's commit and not before, so the broker keeps what a crash took. The session is
 //! persistent: what arrives at the broker while the program is away waits there. The receive maximum is the back-pressure:
-//! the broker sends no more than that before acknowledgements come, and they come with commits. Reading then never waits for
-//! the journal, so a slow disk does not look like a dead client. A broker that sends more all the same (MQTT 3.1.1 knows no
-//! receive maximum) is slowed by not reading its socket.
+//! a broker that keeps to it sends no more than that before acknowledgements come, and they come with commits. Reading then
+//! never waits for the journal, so a slow disk does not look like a dead client. A broker that sends more all the same
+//! (Mosquitto 2.0.11 with a backlog, see `acknowledger`) is slowed by not reading its socket once the queue holds its
+//! messages or its bytes. Pings rest meanwhile, too: where the disk stands still for longer than the broker waits for
+//! pings, it ends the connection, and what was not acknowledged comes again.
 //!
 //! Messages that were under way when a connection broke come again; the engine recognises them by device and time.
 //!
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::acknowledger::Acknowledger;
@@ -38,6 +40,9 @@ use crate::window::Ticket;
 
 /// Messages handed over as one batch; enough to share a commit, few enough to keep the latency of one.
 const BATCH_MESSAGES_MAX: usize = 512;
+/// Bytes that wait for room in the sink's queue. Beyond it the socket is not read, and QoS 0 is passed over and counted. A
+/// message that is larger takes all of it and goes alone.
+const QUEUE_BYTES_MAX: u32 = 16 << 20;
 /// How long stopping waits for commits that are under way, so that their acknowledgements still go out.
 pub(crate) const PARTING_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it looks whether they did.
@@ -85,7 +90,13 @@ pub struct ExternalBroker {
     pub counters: ExternalCounters,
 }
 
-type Queued = (Option<Ticket>, Message);
+/// A message on its way to the sink.
+struct Queued {
+    ticket: Option<Ticket>,
+    message: Message,
+    /// Its part of [`QUEUE_BYTES_MAX`], given back when the sink has taken it.
+    bytes: OwnedSemaphorePermit,
+}
 
 /// What one connection's reading and submitting share with the commits that outlive it.
 struct Shared {
@@ -131,10 +142,18 @@ impl ExternalBroker {
         // One half for what the receive maximum lets through, so that reading does not wait; the other for QoS 0.
         let places = usize::from(options.receive_maximum);
         let (queue, queued) = mpsc::channel(2 * places);
-        let reader =
-            Reader { broker: self, shared: &shared, queue, places, subscribed, session_present: false };
+        let reader = Reader {
+            broker: self,
+            shared: &shared,
+            queue,
+            places,
+            bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
+            stop,
+            subscribed,
+            session_present: false,
+        };
         let ended = tokio::select! {
-            ended = reader.read(&mut link, stop) => ended,
+            ended = reader.read(&mut link) => ended,
             never = self.submit(queued, &shared) => match never {},
         };
         // Commits that are still under way find it closed and acknowledge nothing.
@@ -155,13 +174,18 @@ impl ExternalBroker {
                 // The reader has ended, and with it this.
                 std::future::pending::<()>().await;
             }
-            let (tickets, messages): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            let (mut tickets, mut messages, mut held) = (Vec::new(), Vec::new(), Vec::new());
+            for Queued { ticket, message, bytes } in batch.drain(..) {
+                tickets.extend(ticket);
+                messages.push(message);
+                held.push(bytes);
+            }
             let bytes = messages.iter().map(Message::byte_len).sum();
             let room = self.sink.reserve(bytes).await;
             let (shared, counters) = (Arc::clone(shared), self.counters.clone());
             let receipt = Box::new(move |result: Result<(), String>| match result {
                 Ok(()) => {
-                    let settled = shared.acknowledger.settle(tickets.into_iter().flatten());
+                    let settled = shared.acknowledger.settle(tickets);
                     counters.acknowledged.inc_by(settled.acknowledged);
                     counters.stale_acknowledgements.inc_by(settled.stale);
                     counters
@@ -172,6 +196,8 @@ impl ExternalBroker {
                 Err(why) => shared.fail(Problem::stalled(format!("messages cannot be kept: {why}"))),
             });
             self.sink.submit(&self.name, &messages, room, receipt);
+            // From here on they are in the sink's own bound.
+            drop(held);
         }
     }
 }
@@ -182,6 +208,8 @@ struct Reader<'a> {
     shared: &'a Arc<Shared>,
     queue: mpsc::Sender<Queued>,
     places: usize,
+    bytes: Arc<Semaphore>,
+    stop: &'a CancellationToken,
     /// Whether this program has subscribed since it started.
     subscribed: &'a AtomicBool,
     session_present: bool,
@@ -190,7 +218,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads until the connection is over. When asked to stop, lets what is being committed be acknowledged, then parts;
     /// what comes meanwhile is not taken and comes again.
-    async fn read(mut self, link: &mut Link, stop: &CancellationToken) -> Result<(), Problem> {
+    async fn read(mut self, link: &mut Link) -> Result<(), Problem> {
         let requests = link.requests();
         let mut stop_by = None;
         let mut parting = false;
@@ -206,7 +234,7 @@ impl Reader<'_> {
                         let problem = self.shared.failed.lock().take();
                         return Err(problem.unwrap_or_else(Problem::not_queued));
                     }
-                    () = stop.cancelled(), if stop_by.is_none() => {
+                    () = self.stop.cancelled(), if stop_by.is_none() => {
                         stop_by = Some(tokio::time::Instant::now() + PARTING_PATIENCE);
                     }
                     now = look.tick(), if stop_by.is_some() => {
@@ -270,16 +298,18 @@ impl Reader<'_> {
         let acknowledger = &self.shared.acknowledger;
         let ticket = acknowledger.arrive(message.packet_id, message.qos)?;
         counters.under_way.set(i64::try_from(acknowledger.under_way()).unwrap_or(i64::MAX));
+        let byte_len = u32::try_from(message.byte_len()).unwrap_or(u32::MAX).clamp(1, QUEUE_BYTES_MAX);
+        let mut bytes = None;
         let passed_over = if !self.broker.filters.iter().any(|filter| filter.matches(&message.topic)) {
             // The session still has the filters of an earlier configuration.
             Some(&counters.not_subscribed)
         } else if message.payload.len() > self.broker.payload_bytes_max {
             Some(&counters.too_large)
-        } else if ticket.is_none() && self.queue.capacity() <= self.places {
-            // QoS 0 has no back-pressure; it must not take the places of messages that are promised.
-            Some(&counters.queue_full)
         } else {
-            None
+            bytes = Arc::clone(&self.bytes).try_acquire_many_owned(byte_len).ok();
+            // QoS 0 has no back-pressure; it must not take the places of messages that are promised.
+            let full = bytes.is_none() || self.queue.capacity() <= self.places;
+            (ticket.is_none() && full).then_some(&counters.queue_full)
         };
         if let Some(counter) = passed_over {
             counter.inc();
@@ -287,9 +317,20 @@ impl Reader<'_> {
             counters.acknowledged.inc_by(settled.acknowledged);
             return Ok(());
         }
-        // There is a place unless the broker knows no receive maximum (MQTT 3.1.1). Then its socket is not read until there
-        // is one; the queue is emptied by the other half, so this ends.
-        self.queue.send((ticket, message)).await.map_err(|_| Problem::not_queued())
+        // There is room unless the broker sends more than was agreed or the messages are large. Then its socket is not read
+        // until there is; the queue is emptied by the other half, so this ends, unless the disk stands still.
+        let queued = async {
+            let bytes = match bytes {
+                Some(bytes) => bytes,
+                None => Arc::clone(&self.bytes).acquire_many_owned(byte_len).await.ok()?,
+            };
+            self.queue.send(Queued { ticket, message, bytes }).await.ok()
+        };
+        tokio::select! {
+            queued = queued => queued.ok_or_else(Problem::not_queued),
+            // It is not acknowledged, so it comes again.
+            () = self.stop.cancelled() => Ok(()),
+        }
     }
 
     fn ready(&self) {

@@ -2,6 +2,7 @@
 
 mod external;
 mod scripted;
+mod slow_sink;
 
 use egiz_ingest::{Ingest, IngestConfig, IngestMetrics, Mapped, RejectReason, Source};
 use egiz_model::Timestamp;

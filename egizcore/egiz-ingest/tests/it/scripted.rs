@@ -133,14 +133,13 @@ impl Served {
         let topic_length = u16::try_from(topic.len()).expect("a short topic").to_be_bytes();
         let body = [&topic_length, topic.as_bytes(), id, &[0], payload].concat();
         let first = if packet_id == 0 { 0x30 } else { 0x32 };
-        let length = body.len();
         let mut packet = vec![first];
-        if length > 127 {
+        let mut length = body.len();
+        while length > 127 {
             packet.push(u8::try_from(length % 128).expect("seven bits") | 0x80);
-            packet.push(u8::try_from(length / 128).expect("a short message"));
-        } else {
-            packet.push(u8::try_from(length).expect("a short message"));
+            length /= 128;
         }
+        packet.push(u8::try_from(length).expect("seven bits"));
         packet.extend_from_slice(&body);
         self.send(&packet).await;
     }
