@@ -65,6 +65,21 @@ impl CertificateMetrics {
     }
 }
 
+/// Takes SIGHUP where there is no certificate: by itself the signal would end the program, and scripts that renew certificates
+/// send it to everything.
+///
+/// # Errors
+/// Where the system gives no signal handler.
+pub(crate) async fn nothing_to_renew(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => tracing::info!("SIGHUP: no listener has a certificate to read again"),
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
 /// Looks at certificates again and again.
 pub(crate) struct Watch {
     /// The listeners with TLS.

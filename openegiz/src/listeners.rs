@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::acl::Acl;
-use crate::certificates::{CertificateMetrics, Watch};
+use crate::certificates::{self, CertificateMetrics, Watch};
 
 /// Connections that may wait to be accepted when everybody comes at once; the system may allow less.
 const BACKLOG: u32 = 8192;
@@ -161,6 +161,8 @@ impl Listeners {
                 let watch = Arc::clone(&watch);
                 async move { watch.run(stop).await }
             });
+        } else {
+            supervisor.spawn(TaskSpec::new("hang-up", Phase::Work), certificates::nothing_to_renew);
         }
         let broker = broker.clone();
         let opened = Arc::new(parking_lot::Mutex::new(Some(opened)));

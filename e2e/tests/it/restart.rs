@@ -65,3 +65,16 @@ async fn a_wrong_configuration_is_refused_with_every_reason_at_once() -> anyhow:
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_hang_up_ends_nothing() -> anyhow::Result<()> {
+    let program = Program::start(ProgramOptions::default()).await?;
+    let sent = std::process::Command::new("kill").args(["-HUP", &program.id().to_string()]).status()?;
+    assert!(sent.success());
+    let begun = std::time::Instant::now();
+    while !program.log().contains("no listener has a certificate") {
+        anyhow::ensure!(begun.elapsed() < std::time::Duration::from_secs(20), "{}", program.log());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    program.get("/health").await.map(|_| ())
+}
