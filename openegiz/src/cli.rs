@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use egiz_service::config::{self, Loaded};
 
+use crate::manage::{DeviceCommand, TokenCommand};
 use crate::up::What;
-use crate::{listeners, up};
+use crate::{listeners, manage, up};
 
 #[derive(Parser)]
 #[command(name = "openegiz", version, about = "A digital twin of a factory, in one program")]
@@ -28,6 +29,16 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// See and change which devices may sign in to the broker of the running program.
+    Device {
+        #[command(subcommand)]
+        command: DeviceCommand,
+    },
+    /// See and change the API tokens of the running program.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
     },
     /// Run simulated devices against a broker.
     Simulate(SimulateOptions),
@@ -98,6 +109,8 @@ pub(crate) fn run() -> ExitCode {
             print(&loaded.check_report());
             crate::start::check_files(&loaded.config)
         }),
+        Command::Device { command } => manage::device(&command).map(|text| print(text.trim_end())),
+        Command::Token { command } => manage::token(&command).map(|text| print(text.trim_end())),
         Command::Simulate(options) => crate::plant::simulate(&options),
         Command::Openapi => serde_json::to_string_pretty(&egiz_server::document())
             .context("the document cannot be written")

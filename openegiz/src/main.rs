@@ -14,6 +14,7 @@ mod elsewhere;
 mod gate;
 mod intake;
 mod listeners;
+mod manage;
 mod metrics;
 mod pipeline;
 mod plant;

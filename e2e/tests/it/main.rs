@@ -7,6 +7,7 @@ mod external;
 mod first_steps;
 mod hostile;
 mod listeners;
+mod manage;
 mod outage;
 mod restart;
 mod rights;
