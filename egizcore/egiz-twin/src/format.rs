@@ -126,12 +126,18 @@ impl Engine {
         }
         for _ in 0..reader.varint()? {
             let (definition, json) = (reader.str()?, reader.str()?);
+            if engine.templates.number_of(definition).is_some() {
+                return Err(RestoreError::Contradiction("a template is there twice"));
+            }
             let template = Template::read(definition, json, &mut engine.names, limits.names_max);
             engine.templates.put(template);
         }
         restore_things(&mut engine, &mut reader, version)?;
         for _ in 0..reader.varint()? {
             let id = reader.str()?;
+            if engine.discovered.get(id).is_some() {
+                return Err(RestoreError::Contradiction("a device is there twice"));
+            }
             let kept = KeptDevice {
                 first_heard: moment(&mut reader)?,
                 last_heard: moment(&mut reader)?,

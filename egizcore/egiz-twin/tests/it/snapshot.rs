@@ -105,6 +105,33 @@ fn a_number_at_the_end_of_its_range_is_refused() {
     assert!(error.to_string().contains("a number is larger than any that is written"), "{error}");
 }
 
+/// Two of a kind under one name would be written once and read twice, or the reverse.
+#[test]
+fn what_is_there_twice_is_refused() {
+    let mut plant = Plant::new();
+    for definition in ["template-1", "template-2"] {
+        plant.body(Body::Template { definition, json: "{}" });
+    }
+    plant.put("a:thing-1", "", json!({"attributes": {"name-1": 1, "name-2": 2}}));
+    plant.put("a:thing-2", "", json!({}));
+    plant.hear("a:device-1", 1, json!({"a": {"b": 1}}));
+    plant.hear("a:device-2", 2, json!({"a": {"b": 1}}));
+    let written = bytes(&plant.engine);
+    for (second, reason) in [
+        ("template-2", "a template is there twice"),
+        ("thing-2", "a Thing is there twice"),
+        ("device-2", "a device is there twice"),
+        ("name-2", "a name is there twice"),
+    ] {
+        let end = written.windows(second.len()).position(|window| window == second.as_bytes());
+        let last = end.expect("it is written") + second.len() - 1;
+        let mut damaged = written.clone();
+        damaged[last] = b'1';
+        let error = Engine::restore(&damaged, Limits::default()).expect_err("it is damaged");
+        assert!(error.to_string().ends_with(reason), "{second}: {error}");
+    }
+}
+
 proptest! {
     #[test]
     fn damaged_snapshots_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
