@@ -3,13 +3,13 @@
  * brought up to date a few times a second, and only where something changed.
  */
 import "./style.css";
-import type { FromWorker } from "../net/worker";
+import type { FromWorker, ToWorker } from "../net/worker";
 import { Inspector } from "../panels/inspector";
 import { element } from "../panels/dom";
 import { Tree, type TreeEntry } from "../panels/tree";
 import { DARK, LIGHT } from "../scene/palette";
 import { Plant } from "../scene/plant";
-import { placeBeside, readLayout, type Layout, type Place } from "../twin/layout";
+import { placeBeside, readLayout, withRoom, type Layout, type Place } from "../twin/layout";
 import { readRules, stateOf, type MachineState, type Rules } from "../twin/limits";
 import { TwinStore, type Thing } from "../twin/store";
 
@@ -26,12 +26,16 @@ const store = new TwinStore();
 const states = new Map<string, MachineState>();
 let rules: Rules = new Map();
 let layout: Layout = readLayout(null);
+/** The layout as it is drawn. */
+let floor: Layout = layout;
 let places = new Map<string, Place>();
 let selected: string | null = null;
 let builtStructure = -1;
 let connected = false;
 let everConnected = false;
 let retryAtMs = 0;
+let token = sessionStorage.getItem("token");
+let tokenNeeded = false;
 let firstValues: () => void = () => {};
 const ready = new Promise<void>((resolve) => (firstValues = resolve));
 
@@ -39,11 +43,19 @@ const ready = new Promise<void>((resolve) => (firstValues = resolve));
 const title = element("strong", "title", "EgizVision");
 const live = element("span", "live", "connecting…", { role: "status" });
 const counts = element("span", "counts", "", { "aria-live": "polite" });
+const SIGNS: [string, string][] = [["⬡", "anomaly"], ["●", "critical"], ["◆", "warning"], ["⌀", "silent"]];
+counts.title = SIGNS.map(([sign, what]) => `${sign} ${what}`).join("   ");
 const theme = element("button", "", "◐", { type: "button", "aria-label": "Switch between dark and light" });
 const keys = element("button", "", "?", { type: "button", "aria-label": "Keyboard help" });
 byId("bar").append(title, live, counts, theme, keys);
 const notice = element("div", "notice", "Connecting to the platform…");
 byId("stage").append(notice);
+const entry = element("form", "token");
+const tokenField = element("input", "", "", { type: "password", autocomplete: "off", required: "", "aria-label": "Access token" });
+const tokenText = element("p");
+entry.append(tokenText, tokenField, element("button", "", "Connect"));
+entry.hidden = true;
+byId("stage").append(entry);
 const labels = element("div", "labels", "", { "aria-hidden": "true" });
 byId("stage").append(labels);
 
@@ -99,16 +111,17 @@ function rebuild(): void {
   builtStructure = store.structure;
   const fixed = new Map(layout.places.map((place) => [place.thingId, place]));
   let beside = 0;
+  floor = withRoom(layout, store.things.size);
   places = new Map();
   const entries: TreeEntry[] = [];
   for (const thing of store.things.values()) {
-    const place = fixed.get(thing.id) ?? placeBeside(thing.id, String(thing.attributes.type ?? ""), beside++, layout);
+    const place = fixed.get(thing.id) ?? placeBeside(thing.id, String(thing.attributes.type ?? ""), beside++, floor);
     places.set(thing.id, place);
     entries.push({ id: thing.id, name: nameOf(thing), area: place.area });
   }
   tree.show(entries.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true })), layout.areas);
   tree.select(selected);
-  plant?.show(layout, [...places.values()]);
+  plant?.show(floor, [...places.values()]);
   for (const id of store.things.keys()) store.changedThings.add(id);
   if (selected) {
     const thing = store.things.get(selected) ?? null;
@@ -144,11 +157,12 @@ function showStatus(): void {
   const quiet = all.filter((state) => state?.quiet).length;
   setText(counts, `${all.length} machines   ⬡ ${anomalies}   ● ${critical}   ◆ ${warning}   ⌀ ${quiet}`);
   const seconds = Math.max(0, Math.ceil((retryAtMs - Date.now()) / 1000));
-  setText(live, connected ? "● live" : everConnected ? `no connection, retry in ${seconds} s` : "connecting…");
+  setText(live, connected ? "● live" : tokenNeeded ? "no access" : everConnected ? `no connection, retry in ${seconds} s` : "connecting…");
   live.classList.toggle("lost", !connected);
   document.body.classList.toggle("disconnected", !connected && everConnected);
   const empty = connected && store.things.size === 0;
-  notice.hidden = connected && !empty && layout.notices.length === 0;
+  notice.hidden = tokenNeeded || (connected && !empty && layout.notices.length === 0);
+  entry.hidden = !tokenNeeded;
   if (!connected) setText(notice, everConnected ? "No connection. What you see is how it was; the page comes back by itself." : "Connecting to the platform…");
   else if (empty) setText(notice, "No machines yet. Publish to sensors/<site>/<device>/telemetry over MQTT, or start the demo factory with openegiz up --demo.");
   else setText(notice, layout.notices.join("\n"));
@@ -205,18 +219,23 @@ function setTheme(next: boolean): void {
   localStorage.setItem("theme", dark ? "dark" : "light");
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   plant?.setPalette(dark ? DARK : LIGHT);
-  plant?.show(layout, [...places.values()]);
+  plant?.show(floor, [...places.values()]);
   refresh(true);
 }
 
 const help = byId("help") as HTMLDialogElement;
 const KEYS: [string, string][] = [["/", "find a machine"], ["↑ ↓", "walk through the list"], ["Enter", "open the machine"], ["Esc", "close it"], ["H", "the whole factory"], ["?", "these keys"]];
 help.append(element("h1", "", "Keys"));
-for (const [key, what] of KEYS) {
-  const line = element("p");
-  line.append(element("kbd", "", key), document.createTextNode(` ${what}`));
-  help.append(line);
-}
+const explain = (shown: [string, string][]): void => {
+  for (const [key, what] of shown) {
+    const line = element("p");
+    line.append(element("kbd", "", key), document.createTextNode(` ${what}`));
+    help.append(line);
+  }
+};
+explain(KEYS);
+help.append(element("h1", "", "Signs"));
+explain(SIGNS);
 const closeHelp = element("button", "", "Close", { type: "button" });
 closeHelp.addEventListener("click", () => help.close());
 help.append(closeHelp);
@@ -233,12 +252,12 @@ document.addEventListener("keydown", (event) => {
     tree.clearSearch();
     select(null);
   } else if (event.key === "?") help.showModal();
-  else if (event.key === "h" || event.key === "H") plant?.home(layout);
+  else if (event.key === "h" || event.key === "H") plant?.home(floor);
 });
 document.addEventListener("visibilitychange", () => plant?.invalidate());
 
 async function json(path: string): Promise<unknown> {
-  const answer = await fetch(path);
+  const answer = await fetch(path, { headers: token ? { authorization: `Bearer ${token}` } : {} });
   return answer.ok ? answer.json() : null;
 }
 
@@ -259,7 +278,14 @@ worker.onmessage = (event: MessageEvent<FromWorker>) => {
     states.clear();
     connected = true;
     everConnected = true;
+    tokenNeeded = false;
     void loadSurroundings();
+  } else if (message.kind === "token-needed") {
+    connected = false;
+    tokenNeeded = true;
+    setText(tokenText, token ? "This token is not valid, or not any more." : "Who looks at this factory needs an access token.");
+    showStatus();
+    tokenField.focus();
   } else if (message.kind === "closed") {
     connected = false;
     retryAtMs = message.retryAtMs;
@@ -269,7 +295,16 @@ worker.onmessage = (event: MessageEvent<FromWorker>) => {
     if (store.things.size > 0) firstValues();
   }
 };
-worker.postMessage({ url: `${location.origin.replace(/^http/, "ws")}/api/v1/ws` });
+const connect = (): void => worker.postMessage({ origin: location.origin, token } satisfies ToWorker);
+entry.addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = tokenField.value.trim();
+  // For this tab and no longer.
+  sessionStorage.setItem("token", token);
+  tokenField.value = "";
+  connect();
+});
+connect();
 setInterval(() => refresh(), REFRESH_MS);
 
 /** Read by browser tests; nothing here changes anything. */

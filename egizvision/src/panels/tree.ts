@@ -27,7 +27,7 @@ export class Tree {
   show(entries: TreeEntry[], areas: { id: string; name: string }[]): void {
     this.list.replaceChildren();
     this.rows.clear();
-    const groups = [...areas, { id: "", name: "Not placed" }];
+    const groups = [...areas, { id: "", name: areas.length > 0 ? "Not placed" : "Machines" }];
     for (const group of groups) {
       const members = entries.filter((entry) => (groups.some((known) => known.id === entry.area) ? entry.area : "") === group.id);
       if (members.length === 0) continue;

@@ -23,6 +23,8 @@ export interface Link {
 }
 
 export interface Layout {
+  /** Whether anybody has drawn one. */
+  isGiven: boolean;
   title: string;
   length: number;
   width: number;
@@ -33,7 +35,7 @@ export interface Layout {
   notices: string[];
 }
 
-const EMPTY: Layout = { title: "", length: 40, width: 20, areas: [], places: [], links: [], notices: [] };
+const EMPTY: Layout = { isGiven: false, title: "", length: 40, width: 20, areas: [], places: [], links: [], notices: [] };
 
 type Loose = Record<string, unknown>;
 
@@ -46,6 +48,7 @@ export function readLayout(json: unknown): Layout {
   const floor = record(root.floor);
   const layout: Layout = {
     ...EMPTY,
+    isGiven: typeof json === "object" && json !== null,
     title: String(root.title ?? root.site ?? ""),
     length: number(floor.length, EMPTY.length),
     width: number(floor.width, EMPTY.width),
@@ -89,16 +92,27 @@ export function readLayout(json: unknown): Layout {
   return layout;
 }
 
-/** A place beside the floor for a Thing that the layout does not know, so that no Thing is invisible. */
+/** Metres from one machine without a place to the next. */
+const SPACING = 3;
+
+/** The layout; where nobody has drawn one, a floor with room for so many machines, twice as long as wide. */
+export function withRoom(layout: Layout, machines: number): Layout {
+  if (layout.isGiven) return layout;
+  const rows = Math.max(2, Math.ceil(Math.sqrt(machines / 2)));
+  return { ...layout, length: 2 * rows * SPACING, width: rows * SPACING };
+}
+
+/** A place for a Thing that the layout does not know, so that no Thing is invisible: beside the floor, or on it where there is no layout. */
 export function placeBeside(thingId: string, type: string, index: number, layout: Layout): Place {
-  const perRow = Math.max(1, Math.floor(layout.length / 3));
+  const perRow = Math.max(1, Math.floor(layout.length / SPACING));
+  const firstRow = layout.isGiven ? layout.width + SPACING : SPACING / 2;
   return {
     thingId,
     kind: type || "unknown",
     name: thingId.split(":").slice(1).join(":"),
     area: "",
-    x: 1.5 + (index % perRow) * 3,
-    z: layout.width + 3 + Math.floor(index / perRow) * 3,
+    x: SPACING / 2 + (index % perRow) * SPACING,
+    z: firstRow + Math.floor(index / perRow) * SPACING,
     rotationDegrees: 0,
     length: 1.8,
     width: 1.8,

@@ -9,16 +9,20 @@ const dist = new URL("../../dist", import.meta.url).pathname;
 if (!existsSync(`${dist}/index.html`)) throw new Error("the client is not built: npm run build");
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
-/** A server that knows one machine, whose level is `level`. */
-function serve(port, level, after = () => {}) {
+/** A server that knows one machine, whose level is `level`; with `token` it lets nobody in without. */
+function serve(port, level, after = () => {}, token = null) {
   const http = createServer((request, response) => {
     const path = request.url === "/" ? "/index.html" : request.url.split("?")[0];
-    if (path.startsWith("/api/")) return response.writeHead(404).end();
+    if (path.startsWith("/api/")) {
+      if (token && request.headers.authorization !== `Bearer ${token}`) return response.writeHead(401).end();
+      if (path === "/api/v1/tickets") return response.writeHead(201, { "content-type": "application/json" }).end('{"ticket":"once","expiresInS":30}');
+      return response.writeHead(404).end();
+    }
     const file = dist + path;
     if (!existsSync(file)) return response.writeHead(404).end();
     response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(readFileSync(file));
   });
-  const sockets = new WebSocketServer({ server: http, path: "/api/v1/ws", handleProtocols: () => "openegiz.v1" });
+  const sockets = new WebSocketServer({ server: http, path: "/api/v1/ws", handleProtocols: () => "openegiz.v1", verifyClient: ({ req }) => !token || req.url.endsWith("?ticket=once") });
   sockets.on("connection", (socket) => {
     socket.on("message", () => {
       let seq = 0;
@@ -82,6 +86,18 @@ try {
   server = await serve(port, null);
   await within(30, "an empty plant says what to do", async () => (await page.locator(".notice").textContent()).startsWith("No machines yet"));
   await picture(page, "mock-empty");
+  server.close();
+
+  server = await serve(0, 31, undefined, "a token: with = and /");
+  await page.goto(`http://127.0.0.1:${server.port}/`);
+  await within(20, "who has no token is asked for one", async () => page.locator(".token").isVisible());
+  await page.locator(".token input").fill("another one");
+  await page.locator(".token button").click();
+  await within(10, "a wrong token is called so", async () => (await page.locator(".token p").textContent()).startsWith("This token is not valid"));
+  await picture(page, "mock-token");
+  await page.locator(".token input").fill("a token: with = and /");
+  await page.locator(".token button").click();
+  await within(10, "with the token the plant is there", async () => (await level()) === 31 && (await page.locator(".token").isHidden()));
   server.close();
   check(complaints.length === 0, `the page complains about nothing: ${complaints.join("; ")}`);
 } finally {
