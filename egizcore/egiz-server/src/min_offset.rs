@@ -21,17 +21,9 @@ const POLL: Duration = Duration::from_millis(2);
 /// # Errors
 /// `not-yet-applied` after the configured time, `invalid-parameter`.
 pub(crate) async fn wait(app: &App, headers: &HeaderMap, params: &Params) -> Result<(), ApiError> {
-    let asked = match headers.get("min-offset") {
-        Some(value) => Some(
-            value
-                .to_str()
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-                .ok_or_else(|| params::refused("min-offset", "it must be a whole number of 0 or more"))?,
-        ),
-        None => params.number("min-offset")?,
-    };
-    let Some(asked) = asked else { return Ok(()) };
+    let Some(text) = params.or_field(headers, "min-offset")? else { return Ok(()) };
+    let asked: u64 =
+        text.parse().map_err(|_| params::refused("min-offset", "it must be a whole number of 0 or more"))?;
     let wait_ms = app.ports.settings.min_offset_wait_ms;
     let reaching = async {
         while app.ports.engine.read().next_offset() <= asked {

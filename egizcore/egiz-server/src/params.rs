@@ -2,6 +2,7 @@
 //!
 //! A misspelt parameter is refused: a filter that is silently ignored would answer with everything.
 
+use axum::http::HeaderMap;
 use egiz_api::{Code, Problem};
 use percent_encoding::percent_decode_str;
 
@@ -45,6 +46,30 @@ impl Params {
             .filter(|value| !value.is_empty())
     }
 
+    /// What a header field, or the parameter of the same name, says; `None` where neither is there.
+    ///
+    /// # Errors
+    /// `invalid-parameter` where it is said twice, or nothing is said: a condition that is passed over in silence would let
+    /// through what it was to hold up.
+    pub(crate) fn or_field<'p>(
+        &'p self,
+        headers: &'p HeaderMap,
+        name: &str,
+    ) -> Result<Option<&'p str>, ApiError> {
+        let fields = headers.get_all(name).iter().map(axum::http::HeaderValue::as_bytes);
+        let parameters = self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_bytes());
+        let mut said = fields.chain(parameters);
+        let Some(text) = said.next() else { return Ok(None) };
+        if said.next().is_some() {
+            return Err(refused(name, "it is there twice"));
+        }
+        let text = std::str::from_utf8(text).map_err(|_| refused(name, "it is not UTF-8"))?.trim();
+        if text.is_empty() {
+            return Err(refused(name, "it is empty; leave it out instead"));
+        }
+        Ok(Some(text))
+    }
+
     /// A truth value: `true` or `false`; `false` where it is missing, `true` where only its name is there.
     ///
     /// # Errors
@@ -72,6 +97,44 @@ pub(crate) fn refused(name: &str, reason: &str) -> ApiError {
     Problem::new(Code::InvalidParameter, format!("parameter `{name}`: {reason}"))
         .in_parameter(name, reason)
         .into()
+}
+
+/// Header fields of Eclipse Ditto's that change what a request means and that are not served. Who sends one would take the
+/// answer for something else.
+const NOT_SERVED: [(&str, &str); 3] = [
+    ("at-historical-revision", "past states are not served; the answer would be the present one"),
+    ("at-historical-timestamp", "past states are not served; the answer would be the present one"),
+    (
+        "merge-thing-patch-conditions",
+        "conditions for parts of a patch are not served; the whole patch would be applied",
+    ),
+];
+
+/// Acknowledgements that each answer to a write stands for: it is on disk and searches see it.
+const ACKNOWLEDGED: [&str; 2] = ["twin-persisted", "search-persisted"];
+
+/// Refuses what would be answered as if it had not been asked for.
+///
+/// # Errors
+/// `invalid-parameter`.
+pub(crate) fn refuse_not_served(headers: &HeaderMap) -> Result<(), ApiError> {
+    if let Some((name, reason)) = NOT_SERVED.iter().find(|(name, _)| headers.contains_key(*name)) {
+        return Err(refused(name, reason));
+    }
+    let labels = headers.get_all("requested-acks").iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut labels =
+        labels.flat_map(|list| list.split([',', '[', ']', '"', ' '])).filter(|label| !label.is_empty());
+    match labels.find(|label| !ACKNOWLEDGED.contains(label)) {
+        Some(label) => {
+            let label: String = label.chars().take(60).collect();
+            let served = ACKNOWLEDGED.join(" and ");
+            Err(refused(
+                "requested-acks",
+                &format!("`{label}` is not served; {served} hold for every answer"),
+            ))
+        }
+        None => Ok(()),
+    }
 }
 
 fn decoded(text: &str) -> Result<String, ApiError> {

@@ -87,10 +87,13 @@ pub(crate) async fn query(
     ))]
 pub(crate) async fn count(
     State(app): State<App>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, ApiError> {
+    let params = Params::parse(raw.as_deref(), &["min-offset"])?;
     let query: CountQuery = body::read_json(&headers, content, &app.ports.settings).await?;
+    crate::min_offset::wait(&app, &headers, &params).await?;
     counted(&app, query.filter.as_ref().map(filter_of).transpose()?.flatten()).await
 }
 
@@ -102,17 +105,23 @@ pub(crate) async fn count(
     ))]
 pub(crate) async fn aggregate(
     State(app): State<App>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, ApiError> {
+    let params = Params::parse(raw.as_deref(), &["min-offset"])?;
     let asked: AggregateQuery = body::read_json(&headers, content, &app.ports.settings).await?;
+    crate::min_offset::wait(&app, &headers, &params).await?;
     groups(&app, asked).await
 }
 
 /// Answers the number of matching Things.
 pub(crate) async fn counted(app: &App, filter: Option<Filter>) -> Result<Response, ApiError> {
-    let count = on_engine(app, move |engine| engine.count(filter.as_ref())).await?;
-    Ok(respond::json(StatusCode::OK, &Count { count: count as u64 }))
+    let (count, next_offset) =
+        on_engine(app, move |engine| (engine.count(filter.as_ref()), engine.next_offset())).await?;
+    let mut response = respond::json(StatusCode::OK, &Count { count: count as u64 });
+    crate::min_offset::show(&mut response, next_offset);
+    Ok(response)
 }
 
 /// Answers a page.
@@ -195,7 +204,8 @@ async fn groups(app: &App, asked: AggregateQuery) -> Result<Response, ApiError> 
         aggregates,
         groups_max: GROUPS_MAX,
     };
-    let found = on_engine(app, move |engine| engine.aggregate(&query)).await?;
+    let (found, next_offset) =
+        on_engine(app, move |engine| (engine.aggregate(&query), engine.next_offset())).await?;
     let found = found.map_err(|error| ApiError::from(&error))?;
     let groups = found
         .into_iter()
@@ -227,7 +237,9 @@ async fn groups(app: &App, asked: AggregateQuery) -> Result<Response, ApiError> 
                 .collect(),
         })
         .collect();
-    Ok(respond::json(StatusCode::OK, &Groups { groups }))
+    let mut response = respond::json(StatusCode::OK, &Groups { groups });
+    crate::min_offset::show(&mut response, next_offset);
+    Ok(response)
 }
 
 /// Runs a computation over the engine: here while it is small, else on a blocking thread.

@@ -124,6 +124,7 @@ pub(crate) async fn part(
 async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) -> Result<Response, ApiError> {
     let target = Target::of(uri.path(), &app.ports.settings.sites)?;
     let params = Params::parse(raw, &["condition", "fields", "metadata", "min-offset"])?;
+    params::refuse_not_served(headers)?;
     let condition = condition(headers, &params)?;
     let fields = params.get("fields").map(Fields::parse).transpose()?;
     let with_metadata = params.flag("metadata")?;
@@ -159,12 +160,7 @@ async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) ->
 
 /// What must hold for the whole Thing: RQL in the header field or parameter `condition`.
 fn condition(headers: &HeaderMap, params: &Params) -> Result<Option<Filter>, ApiError> {
-    let text = match headers.get("condition") {
-        Some(value) => std::str::from_utf8(value.as_bytes())
-            .map_err(|_| params::refused("condition", "it is not UTF-8"))?,
-        None => params.get("condition").unwrap_or_default(),
-    };
-    query::named_from_text("condition", text)
+    query::named_from_text("condition", params.or_field(headers, "condition")?.unwrap_or_default())
 }
 
 /// The `condition-failed` problem.

@@ -287,16 +287,8 @@ impl Asked {
     fn of(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
         let params = Params::parse(raw, &KNOWN)?;
         let (if_match, if_none_match) = conditional::preconditions(headers)?;
-        let either = |name: &str| -> Result<Option<String>, ApiError> {
-            match headers.get(name) {
-                Some(value) => match std::str::from_utf8(value.as_bytes()) {
-                    Ok(text) => Ok(Some(text.to_owned())),
-                    Err(_) => Err(params::refused(name, "it is not UTF-8")),
-                },
-                None => Ok(params.get(name).map(str::to_owned)),
-            }
-        };
-        let refuse_unchanged = match either("if-equal")?.as_deref() {
+        params::refuse_not_served(headers)?;
+        let refuse_unchanged = match params.or_field(headers, "if-equal")? {
             None | Some("update" | "skip-minimizing-merge") => false,
             Some("skip") => true,
             Some(_) => {
@@ -306,7 +298,7 @@ impl Asked {
         Ok(Self {
             if_match,
             if_none_match,
-            condition: either("condition")?.unwrap_or_default(),
+            condition: params.or_field(headers, "condition")?.unwrap_or_default().to_owned(),
             refuse_unchanged,
             representation: preference(headers),
         })

@@ -240,3 +240,42 @@ async fn writing_what_is_there_makes_no_revision() {
     let thing: Value = server.read(THING).await;
     assert_eq!(thing["_revision"], 1);
 }
+
+#[tokio::test]
+async fn a_condition_that_is_said_twice_or_is_empty_is_refused_and_never_passed_over() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    let (holds, other) = ("eq(attributes/type,%22oven%22)", "eq(attributes/type,\"mixer\")");
+    for method in ["GET", "PUT"] {
+        let request = |query: &str| {
+            let request = server.request(method, &format!("{THING}/attributes/line{query}"));
+            if method == "PUT" { request.json(&json!("line-7")) } else { request }
+        };
+        let both = request(&format!("?condition={holds}")).header("condition", other);
+        let twice = request("").header("condition", "exists(attributes)").header("condition", other);
+        for request in [both, twice, request("?condition="), request("").header("condition", "")] {
+            let problem = Answer::of(request).await.problem("invalid-parameter");
+            assert_eq!(problem["errors"][0]["parameter"], "condition");
+        }
+    }
+    assert_eq!(server.read(THING).await["_revision"], 1);
+}
+
+#[tokio::test]
+async fn what_would_be_answered_as_if_it_had_not_been_asked_for_is_refused() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    for name in ["at-historical-revision", "at-historical-timestamp", "merge-thing-patch-conditions"] {
+        let get = Answer::of(server.get(THING).header(name, "1")).await.problem("invalid-parameter");
+        assert_eq!(get["errors"][0]["parameter"], name);
+        let patch = server.request("PATCH", THING).json(&json!({"attributes": {"line": "line-7"}}));
+        Answer::of(patch.header(name, "{}")).await.problem("invalid-parameter");
+    }
+    for (labels, status) in
+        [("twin-persisted, search-persisted", 204), ("[\"twin-persisted\",\"other\"]", 400)]
+    {
+        let put = server.request("PUT", THING).json(&oven()).header("requested-acks", labels);
+        assert_eq!(Answer::of(put).await.status, status);
+    }
+    assert_eq!(server.read(THING).await["_revision"], 1);
+}

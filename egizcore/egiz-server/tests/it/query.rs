@@ -131,3 +131,17 @@ async fn counts_and_aggregates_run_over_live_state() {
     let many: Vec<String> = (0..5).map(|number| format!("attributes/a{number}")).collect();
     server.send("POST", "/api/v1/query/aggregate", &json!({"groupBy": many})).await.problem("invalid-value");
 }
+
+#[tokio::test]
+async fn counts_and_groups_say_how_far_the_state_goes_and_wait_for_it_too() {
+    let server = Server::start().await;
+    plant(&server, 2).await;
+    for path in ["/api/v1/query/count", "/api/v1/query/aggregate"] {
+        let post = |query: &str| server.request("POST", &format!("{path}{query}")).json(&json!({}));
+        assert_eq!(Answer::of(post("")).await.header("egiz-offset"), Some("1"));
+        assert_eq!(Answer::of(post("?min-offset=1")).await.status, 200);
+        Answer::of(post("").header("min-offset", "99")).await.problem("not-yet-applied");
+        Answer::of(post("?filter=x")).await.problem("invalid-parameter");
+    }
+    assert_eq!(Answer::of(server.get("/api/v1/things/count")).await.header("egiz-offset"), Some("1"));
+}
