@@ -7,6 +7,7 @@ use egiz_twin::interest::Target;
 use serde_json::{Map, Value};
 
 use super::mailbox::Mode;
+use crate::body::json;
 use crate::error::ApiError;
 use crate::target;
 
@@ -52,15 +53,34 @@ pub(crate) enum Command {
     Write(Box<Write>),
 }
 
-/// Reads a frame: the id it came with, and the command or what is wrong with it.
-pub(crate) fn read(text: &str, sites: &[String]) -> (Option<Value>, Result<Command, ApiError>) {
+/// Reads a frame: the id it came with, and the command or what is wrong with it. A value in it may have `depth_max` levels.
+pub(crate) fn read(
+    text: &str,
+    depth_max: usize,
+    sites: &[String],
+) -> (Option<Value>, Result<Command, ApiError>) {
+    // The command is a level of its own.
+    let checked = json::check(text.as_bytes(), depth_max + 1);
     let members = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(members)) => members,
-        Ok(_) => return (None, Err(ApiError::new(Code::MalformedRequest, "a command is a JSON object"))),
-        Err(error) => return (None, Err(ApiError::new(Code::MalformedJson, error.to_string()))),
+        other => {
+            let problem = ApiError::new(Code::MalformedRequest, "a command is a JSON object");
+            return (
+                None,
+                Err(checked.err().unwrap_or(if other.is_ok() {
+                    problem
+                } else {
+                    ApiError::new(Code::MalformedJson, "the frame is not JSON")
+                })),
+            );
+        }
     };
-    let id = members.get("id").filter(|id| id.is_string() || id.is_number()).cloned();
-    (id, command(&members, sites))
+    let id = match members.get("id") {
+        None | Some(Value::Null) => None,
+        Some(id @ (Value::String(_) | Value::Number(_))) => Some(id.clone()),
+        Some(_) => return (None, Err(refused("id", "it is no text and no number"))),
+    };
+    (id, checked.and_then(|()| command(&members, sites)))
 }
 
 fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, ApiError> {
@@ -89,10 +109,8 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
     let stranger =
         members.keys().find(|name| !known.contains(&name.as_str()) && *name != "id" && *name != "action");
     if let Some(stranger) = stranger {
-        return Err(refused(
-            stranger,
-            &format!("it is not a member of `{action}`; allowed are id, action, {}", known.join(", ")),
-        ));
+        let allowed = [&["id", "action"], known].concat().join(", ");
+        return Err(refused(stranger, &format!("it is not a member of `{action}`; allowed are {allowed}")));
     }
     Ok(match action {
         "subscribe" => Command::Subscribe(Box::new(subscribe(members, sites)?)),
@@ -221,8 +239,11 @@ fn number(members: &Map<String, Value>, name: &str) -> Result<Option<u64>, ApiEr
     }
 }
 
-fn refused(member: &str, reason: &str) -> ApiError {
-    Problem::new(Code::MalformedRequest, format!("`{member}`: {reason}")).into()
+/// The `malformed-request` problem for one member.
+pub(crate) fn refused(member: &str, reason: &str) -> ApiError {
+    let mut pointer = String::new();
+    json::push_token(&mut pointer, member);
+    Problem::new(Code::MalformedRequest, format!("`{member}`: {reason}")).at(pointer, reason).into()
 }
 
 #[cfg(test)]
@@ -230,7 +251,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let (_, command) = read(text, &["factory".to_owned()]);
+        let (_, command) = read(text, 32, &["factory".to_owned()]);
         let shown = match command {
             Ok(command) => format!("{command:?}"),
             Err(error) => format!("{}: {}", error.0.code, error.0.detail),
@@ -248,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_names_the_member_and_what_is_allowed() {
-        check("{", "malformed-json");
+        check("{", "malformed-json: line 1, column 1");
         check("5", "a command is a JSON object");
         check("{}", "`action`: it is missing; allowed are subscribe");
         check(r#"{"action":"fly"}"#, "`fly` is not known");
@@ -260,7 +281,34 @@ mod tests {
         check(r#"{"action":"subscribe","thingId":"a","filter":{}}"#, "at most one");
         check(r#"{"action":"subscribe","format":"columns","mode":"lossless"}"#, "lossless goes with events");
         check(r#"{"action":"unsubscribe"}"#, "`subscription`: it is missing");
+        check(r#"{"action":"ping","x":1}"#, "`x`: it is not a member of `ping`; allowed are id, action");
+        check(r#"{"id":[1],"action":"ping"}"#, "`id`: it is no text and no number");
         check(r#"{"action":"put"}"#, "`thingId`: it is missing");
         check(r#"{"action":"put","thingId":"a"}"#, "`value`: it is missing");
+    }
+
+    #[test]
+    fn the_member_at_fault_is_named_by_a_pointer_too() {
+        for (text, pointer) in [
+            (r#"{"action":"subscribe","thingID":"x"}"#, "/thingID"),
+            (r#"{"action":"subscribe","a/b":"x"}"#, "/a~1b"),
+            (r#"{"action":"put","thingId":"a","value":{"b":1,"b":2}}"#, "/value/b"),
+        ] {
+            let (_, command) = read(text, 32, &["factory".to_owned()]);
+            let problem = command.expect_err("refused").0;
+            assert_eq!(problem.errors[0].pointer.as_deref(), Some(pointer), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_held_to_the_rules_of_a_body() {
+        let put = |value: &str| format!(r#"{{"id":7,"action":"put","thingId":"a","value":{value}}}"#);
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        check(&put(&nested(32)), "Put");
+        check(&put(&nested(33)), "json-too-deep");
+        check(&put(&nested(5000)), "json-too-deep");
+        check(&put(r#"{"a":1,"a":2}"#), "duplicate-key");
+        let (id, _) = read(&put(r#"{"a":1,"a":2}"#), 32, &[]);
+        assert_eq!(id, Some(7.into()), "who sent it is told which command it was");
     }
 }

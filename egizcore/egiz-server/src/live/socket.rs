@@ -64,7 +64,10 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+        Err(rejection) => {
+            let detail = format!("this address speaks WebSocket, and the request asks for none: {rejection}");
+            return ApiError::new(Code::MalformedRequest, detail).into_response();
+        }
     };
     let Some(seat) = ports.hub.enter() else {
         return ApiError::from(

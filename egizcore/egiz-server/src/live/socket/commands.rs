@@ -36,7 +36,8 @@ impl Client {
         if text.len() > self.hub.settings().frame_bytes_max {
             return Err(End::Close(1009, "frame-too-large"));
         }
-        let (id, command) = request::read(&text, &self.ports.settings.sites);
+        let (id, command) =
+            request::read(&text, self.ports.settings.json_depth_max, &self.ports.settings.sites);
         let result = match self.within_rate()? {
             true => command,
             false => Err(Problem::new(Code::RateLimited, "more commands in a second than allowed")
@@ -56,7 +57,7 @@ impl Client {
             Ok(Command::Unsubscribe(number)) => {
                 let found = self.subscriptions.remove(&number).map(|_| json!({"subscription": number}));
                 let unknown =
-                    || ApiError::new(Code::MalformedRequest, format!("there is no subscription {number}"));
+                    || request::refused("subscription", &format!("there is no subscription {number}"));
                 self.answer_and_flush(id, found.ok_or_else(unknown)).await
             }
             Ok(Command::Write(write)) => match self.submit(*write) {
