@@ -97,6 +97,8 @@ codes! {
     AlreadyExists = "already-exists", 409, "It exists already";
     /// A `test` of the JSON patch does not hold; `errors` names the place.
     PatchTestFailed = "patch-test-failed", 409, "A test of the JSON patch does not hold";
+    /// An operation of the JSON patch needs something that is not there; `errors` names the place.
+    PatchConflict = "patch-conflict", 409, "The JSON patch does not fit the state";
     /// A configured number of Things or names is reached; `limit` has it.
     LimitReached = "limit-reached", 409, "A configured limit is reached";
     /// The first request with this `Idempotency-Key` is still under way.

@@ -113,6 +113,9 @@ pub fn of_refusal(refusal: Refusal, thing: &str) -> ApiError {
         Refusal::PatchTestFailed { pointer } => {
             Problem::new(Code::PatchTestFailed, detail).at(pointer, "the test does not hold").into()
         }
+        Refusal::PatchConflict { pointer, operation, reason } => Problem::new(Code::PatchConflict, detail)
+            .at(pointer, format!("operation {operation}: {reason}"))
+            .into(),
         Refusal::TooLarge { limit_bytes, .. } => {
             Problem::new(Code::ThingTooLarge, detail).limit(limit_bytes as u64).into()
         }

@@ -189,6 +189,16 @@ pub enum Refusal {
         /// Where.
         pointer: String,
     },
+    /// An operation of a JSON patch needs something that is not there.
+    #[error("{pointer}: operation {operation}: {reason}")]
+    PatchConflict {
+        /// Where.
+        pointer: String,
+        /// The operation's number, from 0.
+        operation: usize,
+        /// What is missing.
+        reason: &'static str,
+    },
     /// The Thing would become too large.
     #[error("the Thing would take {size} bytes; allowed are {limit_bytes}")]
     TooLarge {
@@ -241,7 +251,8 @@ impl Refusal {
             Self::MalformedEntityTag { .. } => 6,
             Self::MalformedFilter(_) => 7,
             Self::Invalid { .. } => 8,
-            Self::PatchTestFailed { .. } => 9,
+            // Counted as one: both do not fit the state, and the counters' order is that of the snapshots.
+            Self::PatchTestFailed { .. } | Self::PatchConflict { .. } => 9,
             Self::TooLarge { .. } => 10,
             Self::LimitReached { .. } => 11,
         }

@@ -5,7 +5,7 @@
 //! `test` compares numbers by what they are worth (`1` equals `1.0`, section 4.6).
 
 use egiz_model::Value;
-use json_patch::PatchOperation;
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::Value as Json;
 
 use crate::Refusal;
@@ -61,8 +61,18 @@ pub(crate) fn apply(
                 return Err(Refusal::TooLarge { limit_bytes: bytes_max, size: copied_bytes });
             }
         }
-        json_patch::patch_unsafe(target, std::slice::from_ref(operation))
-            .map_err(|error| invalid(&place(), format!("operation {number}: {}", error.kind)))?;
+        json_patch::patch_unsafe(target, std::slice::from_ref(operation)).map_err(|error| {
+            let reason = match (error.kind, operation) {
+                (PatchErrorKind::CannotMoveInsideItself, _) => "nothing can be moved into itself",
+                (_, PatchOperation::Remove(_)) if path.is_root() => "the whole cannot be removed",
+                (PatchErrorKind::InvalidFromPointer, _) => "there is nothing where `from` points",
+                (PatchErrorKind::InvalidPointer, PatchOperation::Remove(_) | PatchOperation::Replace(_)) => {
+                    "there is nothing here"
+                }
+                _ => "there is nothing to put it into",
+            };
+            Refusal::PatchConflict { pointer: place(), operation: number, reason }
+        })?;
     }
     Ok(())
 }

@@ -143,6 +143,12 @@ async fn both_kinds_of_patch_apply_whole_or_not_at_all() {
     ]);
     patch("", json_patch, body).await.problem("patch-test-failed");
     assert_eq!(server.read(&format!("{THING}/attributes/name")).await, "Oven 1", "nothing of it applied");
+    let missing = json!([{"op": "remove", "path": "/attributes/colour"}]);
+    let problem = patch("", json_patch, missing).await.problem("patch-conflict");
+    assert_eq!(
+        (&problem["status"], &problem["errors"][0]["pointer"]),
+        (&json!(409), &json!("/attributes/colour"))
+    );
     patch("", json_patch, json!({"op": "add"})).await.problem("invalid-value");
     patch("", merge, json!({"thingId": "factory:other"})).await.problem("invalid-value");
     patch("", merge, json!(null)).await.problem("invalid-value");

@@ -113,6 +113,32 @@ fn merge_and_patch_follow_their_standards() {
         refused,
         WriteOutcome::Refused(Refusal::PatchTestFailed { pointer: "/attributes/line".into() })
     );
+    for (operation, at, missing) in [
+        (json!({"op": "remove", "path": "/attributes/line"}), "/attributes/line", "nothing here"),
+        (
+            json!({"op": "replace", "path": "/attributes/line", "value": 1}),
+            "/attributes/line",
+            "nothing here",
+        ),
+        (
+            json!({"op": "add", "path": "/attributes/a/b", "value": 1}),
+            "/attributes/a/b",
+            "nothing to put it into",
+        ),
+        (
+            json!({"op": "add", "path": "/attributes/tags/9", "value": 1}),
+            "/attributes/tags/9",
+            "to put it into",
+        ),
+        (json!({"op": "copy", "path": "/attributes/a", "from": "/attributes/b"}), "/attributes/a", "`from`"),
+        (json!({"op": "move", "path": "/attributes/a", "from": "/attributes/b"}), "/attributes/a", "`from`"),
+    ] {
+        let refused = plant.write(WriteOperation::Patch, OVEN, "", &json!([operation]));
+        let WriteOutcome::Refused(Refusal::PatchConflict { pointer, operation: 0, reason }) = refused else {
+            panic!("{operation}: {refused:?}");
+        };
+        assert!(pointer == at && reason.contains(missing), "{operation}: {pointer}: {reason}");
+    }
     let refused = plant.write(WriteOperation::Patch, OVEN, "", &json!([{"op": "fly"}]));
     assert!(matches!(refused, WriteOutcome::Refused(Refusal::Invalid { .. })), "{refused:?}");
 }
