@@ -12,7 +12,7 @@ use egiz_store::{DeviceKey, PageRequest};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{NoParams, Params};
 use crate::{body, cursor, page, respond, submit, target};
 
 const PREFIX: &str = "/api/v1/devices/";
@@ -57,6 +57,7 @@ pub(crate) async fn list(
     ))]
 pub(crate) async fn create(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     headers: HeaderMap,
     content: Body,
@@ -87,7 +88,7 @@ pub(crate) async fn create(
         (status = 200, description = "The device", body = Device),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn get(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn get(State(app): State<App>, _: NoParams, uri: Uri) -> Result<Response, ApiError> {
     let key = key_in(&uri, &app)?;
     let stored = app.ports.store.device(&key).await?.ok_or_else(|| missing(&key))?;
     Ok(respond::json(StatusCode::OK, &shown(&stored)))
@@ -100,7 +101,12 @@ pub(crate) async fn get(State(app): State<App>, uri: Uri) -> Result<Response, Ap
         (status = 204, description = "Removed"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn delete(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    _: NoParams,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let key = key_in(&uri, &app)?;
     app.ports.store.delete_device(&key, &submit::author(&app, &caller)).await?;
     Ok(respond::empty(StatusCode::NO_CONTENT))
@@ -115,6 +121,7 @@ pub(crate) async fn delete(State(app): State<App>, caller: Caller, uri: Uri) -> 
     ))]
 pub(crate) async fn credentials(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -135,7 +142,12 @@ pub(crate) async fn credentials(
         (status = 204, description = "Taken away"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn withdraw(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn withdraw(
+    State(app): State<App>,
+    _: NoParams,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let key = key_in(&uri, &app)?;
     app.ports.store.remove_device_credential(&key, &submit::author(&app, &caller)).await?;
     Ok(respond::empty(StatusCode::NO_CONTENT))

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::{ApiError, of_refusal};
 use crate::fields::Shown;
-use crate::params::Params;
+use crate::params::{NoParams, Params};
 use crate::{body, cursor, page, present, respond, submit, target};
 
 const PREFIX: &str = "/api/v1/devices/discovered/";
@@ -77,6 +77,7 @@ pub(crate) async fn list(
     ))]
 pub(crate) async fn accept(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,
@@ -147,7 +148,12 @@ pub(crate) async fn accept(
         (status = 204, description = "Forgotten"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn forget(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn forget(
+    State(app): State<App>,
+    _: NoParams,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let thing = target::thing_id(&target::segment_after(uri.path(), PREFIX)?, &app.ports.settings.sites)?;
     let known = app.ports.engine.read().discovered_device(&thing).is_some();
     if !known {

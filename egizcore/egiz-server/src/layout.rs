@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::conditional::{self, ReadVerdict, decide_read};
 use crate::error::ApiError;
+use crate::params::NoParams;
 use crate::{body, respond, submit};
 
 pub use check::{LayoutError, check_layout};
@@ -34,7 +35,11 @@ const TRIES: usize = 4;
         (status = 304, description = "It is the one of `If-None-Match`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn get(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn get(
+    State(app): State<App>,
+    _: NoParams,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let kept = app.ports.store.layout().await?;
     let layout = in_force(&app, kept.as_deref()).ok_or_else(none)?;
     let etag = etag(&layout);
@@ -60,6 +65,7 @@ pub(crate) async fn get(State(app): State<App>, headers: HeaderMap) -> Result<Re
     ))]
 pub(crate) async fn put(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     headers: HeaderMap,
     content: Body,
@@ -96,6 +102,7 @@ pub(crate) async fn put(
     ))]
 pub(crate) async fn delete(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -2,7 +2,9 @@
 //!
 //! A misspelt parameter is refused: a filter that is silently ignored would answer with everything.
 
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use egiz_api::{Code, Problem};
 use percent_encoding::percent_decode_str;
 
@@ -24,10 +26,11 @@ impl Params {
             let (name, value) = (decoded(name)?, decoded(value)?);
             if !known.contains(&name.as_str()) {
                 let shown: String = name.chars().take(60).collect();
-                return Err(refused(
-                    &shown,
-                    &format!("it is not known here; known are: {}", known.join(", ")),
-                ));
+                let reason = match known {
+                    [] => "it is not known here; the route takes no parameters".to_owned(),
+                    known => format!("it is not known here; known are: {}", known.join(", ")),
+                };
+                return Err(refused(&shown, &reason));
             }
             if found.iter().any(|(other, _)| *other == name) {
                 return Err(refused(&name, "it is there twice"));
@@ -89,6 +92,17 @@ impl Params {
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| refused(name, "it must be a whole number of 0 or more"))
+    }
+}
+
+/// For routes that take no parameters: `dryRun` where it is not known must not carry the change out.
+pub(crate) struct NoParams;
+
+impl<S: Sync> FromRequestParts<S> for NoParams {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Params::parse(parts.uri.query(), &[]).map(|_| Self)
     }
 }
 

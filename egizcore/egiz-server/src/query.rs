@@ -64,6 +64,18 @@ pub(crate) async fn query(
     let query: Query = body::read_json(&headers, content, &app.ports.settings).await?;
     crate::min_offset::wait(&app, &headers, &params).await?;
     if let Some(aggregate) = query.aggregate {
+        let of_pages = [
+            ("fields", query.fields.is_some()),
+            ("sort", query.sort.is_some()),
+            ("limit", query.limit.is_some()),
+            ("cursor", query.cursor.is_some()),
+        ];
+        if let Some((name, _)) = of_pages.into_iter().find(|(_, is_there)| *is_there) {
+            let reason = "groups come without it; leave it or `aggregate` out";
+            return Err(Problem::new(Code::InvalidValue, format!("`{name}`: {reason}"))
+                .at(format!("/{name}"), reason)
+                .into());
+        }
         let asked =
             AggregateQuery { filter: query.filter, group_by: aggregate.group_by, paths: aggregate.paths };
         return groups(&app, asked).await;

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::conditional::{ReadVerdict, decide_read};
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{NoParams, Params};
 use crate::{body, cursor, page, respond, submit, target};
 
 const PREFIX: &str = "/api/v1/templates/";
@@ -57,7 +57,12 @@ pub(crate) async fn list(
         (status = 304, description = "It is the one of `If-None-Match`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn get(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn get(
+    State(app): State<App>,
+    _: NoParams,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let name = target::segment_after(uri.path(), PREFIX)?;
     let Some(stored) = app.ports.store.template(&name).await? else { return Err(missing(&name)) };
     let etag = etag(stored.version, stored.created);
@@ -85,6 +90,7 @@ pub(crate) async fn get(State(app): State<App>, uri: Uri, headers: HeaderMap) ->
     ))]
 pub(crate) async fn put(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,
@@ -148,6 +154,7 @@ pub(crate) async fn put(
     ))]
 pub(crate) async fn delete(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,

@@ -12,7 +12,7 @@ use egiz_store::{PageRequest, Role};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{NoParams, Params};
 use crate::{body, cursor, page, respond, submit, target};
 
 const PREFIX: &str = "/api/v1/tokens/";
@@ -53,6 +53,7 @@ pub(crate) async fn list(
     ))]
 pub(crate) async fn create(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     headers: HeaderMap,
     content: Body,
@@ -78,7 +79,7 @@ pub(crate) async fn create(
         (status = 200, description = "The token", body = ApiToken),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn get(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn get(State(app): State<App>, _: NoParams, uri: Uri) -> Result<Response, ApiError> {
     let token = app.ports.store.api_token(&name_in(&uri)?).await?;
     Ok(respond::json(StatusCode::OK, &shown(token)))
 }
@@ -92,6 +93,7 @@ pub(crate) async fn get(State(app): State<App>, uri: Uri) -> Result<Response, Ap
     ))]
 pub(crate) async fn change(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     uri: Uri,
     headers: HeaderMap,
@@ -123,7 +125,12 @@ pub(crate) async fn change(
         (status = 204, description = "Deleted; it holds from the next request on"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn delete(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    _: NoParams,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let name = name_in(&uri)?;
     app.ports.store.delete_api_token(&name, &submit::author(&app, &caller)).await?;
     tracing::info!(

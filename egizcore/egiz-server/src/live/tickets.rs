@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::params::NoParams;
 use crate::ports::Ports;
 use crate::respond;
 
@@ -77,7 +78,11 @@ impl Tickets {
     (status = 201, description = "Good once, for a live route, as the parameter `ticket`", body = Ticket),
     (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn create(State(ports): State<Ports>, caller: Caller) -> Result<Response, ApiError> {
+pub(crate) async fn create(
+    State(ports): State<Ports>,
+    _: NoParams,
+    caller: Caller,
+) -> Result<Response, ApiError> {
     let mut bytes = [0; 32];
     (ports.random)(&mut bytes);
     let ticket = URL_SAFE_NO_PAD.encode(bytes);

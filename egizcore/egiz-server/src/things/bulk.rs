@@ -20,6 +20,7 @@ use crate::body::json::push_token;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::Shown;
+use crate::params::NoParams;
 use crate::things::import::{self, LastLine, Steps, push_line};
 use crate::{body, present, query, submit};
 
@@ -38,6 +39,7 @@ const SEARCH_PAGE: usize = 200;
     ))]
 pub(crate) async fn bulk(
     State(app): State<App>,
+    _: NoParams,
     caller: Caller,
     headers: HeaderMap,
     content: Body,

@@ -101,3 +101,41 @@ async fn a_filter_changes_many_and_a_dry_run_says_what() {
     bulk(json!({"filter": {}, "delete": true, "patch": {}})).await.problem("invalid-value");
     bulk(json!({"filter": "eq(", "delete": true})).await.problem("malformed-filter");
 }
+
+#[tokio::test]
+async fn a_dry_run_asked_for_in_the_wrong_place_changes_nothing() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    let delete = json!({"filter": {"type": "oven"}, "delete": true});
+    let answer = server.send("POST", "/api/v1/things/bulk?dryRun=true", &delete).await;
+    assert_eq!(answer.problem("invalid-parameter")["errors"][0]["parameter"], "dryRun");
+    assert_eq!(Answer::of(server.get("/api/v1/things/oven-001")).await.status, 200);
+}
+
+#[tokio::test]
+async fn no_route_of_the_registry_passes_over_a_parameter() {
+    let server = Server::start().await;
+    for (method, path) in [
+        ("GET", "templates/x"),
+        ("PUT", "templates/x"),
+        ("DELETE", "templates/x"),
+        ("POST", "devices"),
+        ("GET", "devices/x"),
+        ("DELETE", "devices/x"),
+        ("POST", "devices/x/credentials"),
+        ("DELETE", "devices/x/credentials"),
+        ("GET", "layout"),
+        ("PUT", "layout"),
+        ("DELETE", "layout"),
+        ("POST", "tokens"),
+        ("GET", "tokens/x"),
+        ("PATCH", "tokens/x"),
+        ("DELETE", "tokens/x"),
+        ("POST", "devices/discovered/x/accept"),
+        ("DELETE", "devices/discovered/x"),
+        ("POST", "tickets"),
+    ] {
+        let request = server.request(method, &format!("/api/v1/{path}?dryRun=true")).json(&json!({}));
+        Answer::of(request).await.problem("invalid-parameter");
+    }
+}

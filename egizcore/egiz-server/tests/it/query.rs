@@ -145,3 +145,19 @@ async fn counts_and_groups_say_how_far_the_state_goes_and_wait_for_it_too() {
     }
     assert_eq!(Answer::of(server.get("/api/v1/things/count")).await.header("egiz-offset"), Some("1"));
 }
+
+#[tokio::test]
+async fn what_pages_are_asked_with_is_refused_beside_an_aggregate() {
+    let server = Server::start().await;
+    for (name, value) in [
+        ("fields", json!("thingId")),
+        ("sort", json!("thingId")),
+        ("limit", json!(5)),
+        ("cursor", json!("x")),
+    ] {
+        let mut body = json!({"aggregate": {"groupBy": ["attributes/type"]}});
+        body[name] = value;
+        let problem = server.send("POST", "/api/v1/query", &body).await.problem("invalid-value");
+        assert_eq!(problem["errors"][0]["pointer"], format!("/{name}"));
+    }
+}
