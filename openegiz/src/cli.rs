@@ -86,13 +86,13 @@ pub(crate) struct SimulateOptions {
     /// The simulation's own configuration file in TOML; see docs/simulator.md.
     #[arg(long, short)]
     pub(crate) config: Option<PathBuf>,
-    /// The broker's address.
+    /// The broker's address, host:port [default: 127.0.0.1:1883].
     #[arg(long)]
     pub(crate) broker: Option<String>,
-    /// How many devices; the plant is repeated as often as needed.
+    /// How many devices; the plant is repeated as often as needed [default: 18].
     #[arg(long)]
     pub(crate) devices: Option<usize>,
-    /// Where the truth about the faults goes, as JSON lines; `-` is standard output.
+    /// File that the truth about the faults is added to, as JSON lines; `-` is standard output. It is logged in any case.
     #[arg(long)]
     pub(crate) truth: Option<PathBuf>,
 }

@@ -48,6 +48,11 @@ pub(crate) fn simulate(options: &SimulateOptions) -> anyhow::Result<()> {
     if options.truth.is_some() {
         config.truth_path.clone_from(&options.truth);
     }
+    // On standard error: the truth may go to standard output.
+    let format = egiz_service::config::LogFormat::Human;
+    egiz_service::logging::init(format, "info", surroundings::clock(), std::io::stderr)?;
+    let broker = format!("{}:{}", config.broker_host, config.broker_port);
+    tracing::info!(devices = config.devices, broker, site = config.site, "simulating; Ctrl-C ends it");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let report = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -59,7 +64,7 @@ pub(crate) fn simulate(options: &SimulateOptions) -> anyhow::Result<()> {
         });
         anyhow::Ok(egiz_simulator::run(config, stop, wall_clock()).await?)
     })?;
-    tell(&format!("{report:#?}"));
+    tell(&report.to_string());
     Ok(())
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn run(mut loaded: Loaded, what: What) -> anyhow::Result<()> {
         std::io::stderr,
     )?;
     for notice in &loaded.notices {
-        tracing::warn!(setting = notice.name, "{}", notice.text);
+        tracing::warn!(setting = notice.name, "{} {}", notice.name, notice.text);
     }
     let doors = listeners::doors(&loaded).context("the configuration is not usable")?;
     let elsewhere = Elsewhere::check(&loaded).context("the configuration is not usable")?;
@@ -366,6 +366,9 @@ fn announce(config: &Config, what: What, urls: &[String]) {
     } else {
         let name = if what == What::Demo { "the demo factory" } else { "OpenEgiz" };
         println!("{name} is live at http://{}", config.http.listen);
+        if let Some(vision) = config.http.vision_listen {
+            println!("  EgizVision     http://{vision}");
+        }
         println!("  REST API       http://{}/api/docs", config.http.listen);
         println!("  MQTT           {mqtt}");
     }

@@ -4,6 +4,7 @@
 //! even and devices are out of step, as real ones are. When the machine cannot keep up by more than an interval,
 //! simulated time pauses (`late_slices` counts it); nothing is queued but in the devices' outboxes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -87,6 +88,31 @@ pub struct Report {
     pub failed_devices: u64,
     /// Ids of all acknowledged messages, if asked for.
     pub ledger: Vec<LedgerEntry>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { devices, generated, published, acknowledged, refused, dropped, outstanding, .. } = self;
+        writeln!(formatter, "{devices} devices made {generated} messages and sent {published}.")?;
+        writeln!(
+            formatter,
+            "Acknowledged {acknowledged}, refused {refused}, dropped {dropped}, without an answer {outstanding}."
+        )?;
+        let Report { connections, reconnects, connection_failures, .. } = self;
+        write!(
+            formatter,
+            "Connections {connections}, of which {reconnects} again; failed attempts {connection_failures}. \
+             Events of faults {}.",
+            self.truth_events
+        )?;
+        if self.late_slices > 0 {
+            write!(formatter, "\nThis computer did not keep up: {} slices were left out.", self.late_slices)?;
+        }
+        if self.failed_devices > 0 {
+            write!(formatter, "\nDevices that failed: {}.", self.failed_devices)?;
+        }
+        Ok(())
+    }
 }
 
 /// Counts of a running simulator.
