@@ -268,7 +268,8 @@ table! {
 
     /// The factory's floor plan.
     layout: LayoutConfig {
-        /// A JSON file with the layout for the 3D scene; without one, that of the demonstration factory.
+        /// A JSON file with the layout for the 3D scene; without one, machines stand in rows, with --demo as in the
+        /// demonstration factory.
         file: Option<PathBuf> = None, Kind::Path { optional: true };
     }
 }
