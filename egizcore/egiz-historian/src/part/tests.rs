@@ -1,0 +1,244 @@
+//! Parts give back what was put into them, whole or by pieces, and never anything else.
+
+use std::io::Write as _;
+
+use egiz_model::{Quality, QualityReason, Timestamp, Value};
+use proptest::prelude::*;
+
+use super::*;
+use crate::cell::{Cell, Texts};
+use crate::disk::{Disk, Folder};
+use crate::table::Table;
+
+const NAME: &str = "part.parquet";
+const GOOD: (Quality, QualityReason) = (Quality::Good, QualityReason::None);
+
+struct Written {
+    folder: tempfile::TempDir,
+    texts: Texts,
+    tables: Vec<(String, Table)>,
+}
+
+fn set(
+    table: &mut Table,
+    texts: &mut Texts,
+    property: &str,
+    value: &serde_json::Value,
+    trust: (Quality, QualityReason),
+) {
+    let mut bytes = Vec::new();
+    Value::from_json(value).encode(&mut bytes);
+    let mut reader = egiz_model::record::format::ItemReader::new(&bytes);
+    let value = reader.value(egiz_model::record::format::DEPTH_MAX).expect("just written");
+    table.set(texts, "f", property, &value, trust, &mut 0);
+}
+
+fn write(tables: &[(String, Table)], texts: &Texts, folder: &std::path::Path) {
+    let mut shapes = Shapes::default();
+    tables.iter().for_each(|(_, table)| shapes.see(table));
+    let file = std::fs::File::create(folder.join(NAME)).expect("a file");
+    let mut writer = PartWriter::begin(file, "family", &shapes).expect("begun");
+    for (id, table) in tables {
+        writer.add(id, table.clone(), texts).expect("added");
+    }
+    let (written, mut file) = writer.finish(texts).expect("finished");
+    assert_eq!(written.rows, tables.iter().map(|(_, table)| table.len() as u64).sum::<u64>());
+    file.flush().expect("flushed");
+}
+
+/// Two Things: one with every form of value, one with enough rows for several pages.
+fn written() -> Written {
+    let mut texts = Texts::default();
+    let values = serde_json::json!([
+        1, -2.5, -0.0, 0.0625, 1e300, 9_007_199_254_740_993_i64, true, "running", "", null, [1, 2.5, null], [], {"x": [1]}
+    ]);
+    let mut every = Table::default();
+    for (second, value) in (0..).zip(values.as_array().expect("an array")) {
+        let source = Timestamp::from_micros(1_772_323_200_000_123 + second * 1_000_000);
+        every.begin_row(source, source.plus_micros(90_000_000));
+        let trust = match second % 3 {
+            0 => GOOD,
+            1 => (Quality::Uncertain, QualityReason::ClockUnset),
+            _ => (Quality::Bad, QualityReason::Reported),
+        };
+        set(&mut every, &mut texts, "mixed", value, trust);
+        if second % 2 == 0 {
+            set(&mut every, &mut texts, "tenths", &serde_json::json!(second as f64 / 10.0), GOOD);
+        }
+    }
+    every.begin_row(
+        Timestamp::from_micros(1_772_323_300_000_000),
+        Timestamp::from_micros(1_772_323_300_000_000),
+    );
+    every.remove("f", "mixed");
+    let mut long = Table::default();
+    for row in 0..2 * PAGE_ROWS as i64 + 100 {
+        let source = Timestamp::from_millis(1_772_323_200_000 + row * 5000);
+        long.begin_row(source, source);
+        set(&mut long, &mut texts, "tenths", &serde_json::json!((row % 77) as f64 / 10.0), GOOD);
+        if row == 1000 {
+            set(&mut long, &mut texts, "once", &serde_json::json!("here"), GOOD);
+        }
+    }
+    let tables = vec![("a:every".to_owned(), every), ("a:long".to_owned(), long)];
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&tables, &texts, folder.path());
+    Written { folder, texts, tables }
+}
+
+impl Written {
+    fn open(&self, footer_crc32c: Option<u32>) -> Result<Part, PartError> {
+        Part::open(&Folder::open(self.folder.path()).expect("it is there"), NAME, footer_crc32c)
+    }
+}
+
+/// What a table says, apart from how its columns are ordered and its texts numbered.
+fn said(table: &Table, texts: &Texts) -> Vec<(i64, u32, Vec<String>)> {
+    let mut names: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| (column.key.feature.clone(), column.key.property.clone()))
+        .collect();
+    names.sort();
+    names.dedup();
+    let row = |row: usize| {
+        let readings = names.iter().filter_map(|(feature, property)| {
+            Some(format!("{feature}/{property} {:?}", table.value(row, feature, property, texts)?))
+        });
+        (table.times[row], table.delays[row], readings.collect())
+    };
+    (0..table.len()).map(row).collect()
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let mut written = written();
+    let part = written.open(None).expect("whole");
+    assert_eq!(part.things().collect::<Vec<_>>(), ["a:every", "a:long"]);
+    for (id, table) in &written.tables {
+        let read = part.read(id, i64::MIN, i64::MAX, &|_| true, &mut written.texts).expect("whole");
+        assert_eq!(said(&read, &written.texts), said(table, &written.texts), "{id}");
+    }
+    let none = part.read("a:other", i64::MIN, i64::MAX, &|_| true, &mut written.texts).expect("whole");
+    assert!(none.is_empty());
+}
+
+#[test]
+fn only_the_rows_and_columns_that_are_asked_for_come() {
+    let mut written = written();
+    let part = written.open(None).expect("whole");
+    let (id, table) = &written.tables[1];
+    for (begin, end) in [(0, 1), (1439, 1441), (1440, 1440), (2000, 2980), (2979, 2980)] {
+        let (from, to) = (table.times[begin], table.times.get(end).copied().unwrap_or(i64::MAX));
+        let read =
+            part.read(id, from, to, &|key| *key.property == *"tenths", &mut written.texts).expect("whole");
+        assert_eq!(read.times, table.times[begin..end]);
+        assert!(read.columns.iter().all(|column| *column.key.property == *"tenths"));
+    }
+    let before = part.read(id, i64::MIN, table.times[0], &|_| true, &mut written.texts).expect("whole");
+    assert!(before.is_empty());
+    let after = part.read(id, table.times[table.len() - 1] + 1, i64::MAX, &|_| true, &mut written.texts);
+    assert!(after.expect("whole").is_empty());
+}
+
+#[test]
+fn the_last_value_of_each_column_is_found_however_long_ago_it_came() {
+    let mut written = written();
+    let part = written.open(None).expect("whole");
+    let (id, table) = &written.tables[1];
+    let tables = part.last_tables(id, i64::MAX, &mut written.texts).expect("whole");
+    let times: Vec<i64> = tables
+        .iter()
+        .filter(|table| table.columns.iter().any(|column| *column.key.property == *"once"))
+        .flat_map(|table| table.times.clone())
+        .collect();
+    assert!(times.contains(&table.times[1000]), "the stretch with the one value is among them");
+    let none = part.last_tables(id, table.times[0], &mut written.texts).expect("whole");
+    assert!(none.iter().all(|table| table.times.iter().all(|time| *time >= written.tables[1].1.times[0])));
+}
+
+/// A page's checksum is where the format has it, so that a flipped bit is an error, not another value.
+#[test]
+fn a_flipped_bit_is_an_error_or_changes_nothing() {
+    let mut written = written();
+    let path = written.folder.path().join(NAME);
+    let whole = std::fs::read(&path).expect("it is there");
+    let footer = written.open(None).expect("whole").footer_crc32c();
+    let expected: Vec<_> = written.tables.iter().map(|(_, table)| said(table, &written.texts)).collect();
+    let mut found = 0;
+    for at in (4..whole.len()).step_by(7) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &flipped).expect("written");
+        let Ok(part) = written.open(Some(footer)) else {
+            found += 1;
+            continue;
+        };
+        for ((id, _), expected) in written.tables.iter().zip(&expected) {
+            match part.read(id, i64::MIN, i64::MAX, &|_| true, &mut written.texts) {
+                Err(_) => found += 1,
+                Ok(read) => assert_eq!(&said(&read, &written.texts), expected, "byte {at}"),
+            }
+        }
+    }
+    assert!(found > whole.len() / 7 * 9 / 10, "{found} of {} flips were found", whole.len() / 7);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let written = written();
+    let path = written.folder.path().join(NAME);
+    let whole = std::fs::read(&path).expect("it is there");
+    for end in (0..whole.len()).step_by(13) {
+        std::fs::write(&path, &whole[..end]).expect("written");
+        assert!(written.open(None).is_err(), "cut at {end}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_cells_come_back(
+        rows in prop::collection::vec(
+            (0_i64..1_000_000_000, prop::option::of(any::<f64>()), prop::option::of(-100_i64..100), any::<bool>()),
+            1..200,
+        ),
+        divisor in prop::sample::select(vec![1.0, 2.0, 10.0, 16.0, 1000.0]),
+    ) {
+        let mut texts = Texts::default();
+        let mut table = Table::default();
+        for (time, any_number, steps, truth) in rows {
+            table.begin_row(Timestamp::from_micros(time * 1000), Timestamp::from_micros(time * 1000));
+            let mut hint = 0;
+            let mut put = |name: &str, value: egiz_model::ValueRef<'_>| {
+                table.set(&mut texts, "f", name, &value, GOOD, &mut hint);
+            };
+            if let Some(number) = any_number.filter(|number| number.is_finite()) {
+                put("any", egiz_model::ValueRef::Float(number));
+            }
+            if let Some(steps) = steps {
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                put("steps", egiz_model::ValueRef::Float(steps as f64 / divisor * if truth { -1.0 } else { 1.0 }));
+            }
+            if truth {
+                put("words", egiz_model::ValueRef::Text("yes"));
+            }
+        }
+        table.tidy();
+        let folder = tempfile::tempdir().expect("a folder");
+        let tables = [("a:b".to_owned(), table)];
+        write(&tables, &texts, folder.path());
+        let disk = Folder::open(folder.path()).expect("it is there");
+        let part = Part::open(&disk, NAME, None).expect("whole");
+        let read = part.read("a:b", i64::MIN, i64::MAX, &|_| true, &mut texts).expect("whole");
+        let (_, table) = &tables[0];
+        prop_assert_eq!(&read.times, &table.times);
+        for column in &table.columns {
+            let other = read.columns.iter().find(|other| other.key == column.key);
+            for row in 0..table.len() {
+                let got = other.map_or(Cell::ABSENT, |other| other.cell(row));
+                prop_assert_eq!(got, column.cell(row), "{:?} row {}", column.key, row);
+            }
+        }
+        let _ = disk.list();
+    }
+}

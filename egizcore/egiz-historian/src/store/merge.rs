@@ -1,0 +1,165 @@
+//! Fewer and larger parts, keyframes, and the end of what is old.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use egiz_model::Timestamp;
+
+use super::plan::{Task, next_task};
+use super::seal::Place;
+use super::{DAY_MICROS, Historian, HistoryError, Published};
+use crate::cell::{Cell, Texts};
+use crate::manifest::{Entry, Level, Manifest};
+use crate::part::{Part, PartError};
+use crate::table::{Column, Table};
+
+impl Historian {
+    /// Does one thing that keeps the history small and quick, if there is one to do; returns whether there was.
+    ///
+    /// # Errors
+    /// Where the disk does not take it or a part cannot be read; nothing changes then.
+    pub fn maintain(&self, now: Timestamp) -> Result<bool, HistoryError> {
+        let _changing = self.changing.lock();
+        let published = Arc::clone(&self.state.lock().published);
+        // A part that is lost stays named, in case somebody brings it back, and is left alone.
+        let usable: Vec<Entry> = published.open_parts().map(|(entry, _)| entry.clone()).collect();
+        match next_task(&usable, &self.settings, now.as_micros()) {
+            None => return Ok(false),
+            Some(Task::Merge { parts, level }) => {
+                let parts: Vec<Entry> = parts.into_iter().map(|index| usable[index].clone()).collect();
+                self.merge(&published, &parts, level)?;
+            }
+            Some(Task::Drop { parts }) => {
+                let parts: Vec<Entry> = parts.into_iter().map(|index| usable[index].clone()).collect();
+                let rows: u64 = parts.iter().map(|entry| entry.rows).sum();
+                let manifest = published.manifest.without(&parts);
+                self.put_in_force(manifest, |state| state.counts.rows_dropped += rows)?;
+                self.remove(&parts)?;
+            }
+            Some(Task::Keyframe { day }) => self.write_keyframe(&published, day)?,
+        }
+        Ok(true)
+    }
+
+    fn merge(&self, published: &Published, old: &[Entry], level: Level) -> Result<(), HistoryError> {
+        let mut manifest = published.manifest.without(old);
+        let [first, ..] = old else { return Ok(()) };
+        let mut parts: Vec<(&Entry, &Arc<Part>)> =
+            published.open_parts().filter(|(entry, _)| old.contains(entry)).collect();
+        parts.sort_by_key(|(entry, _)| entry.rank);
+        let ids: BTreeSet<&str> = parts.iter().flat_map(|(_, part)| part.things()).collect();
+        let place = Place { day: first.day, family: &first.family, level };
+        let texts = RefCell::new(Texts::default());
+        let table_of = |id: &str| -> Result<Table, PartError> {
+            let mut table = Table::default();
+            for (_, part) in &parts {
+                table.append(&part.read(id, i64::MIN, i64::MAX, &|_| true, &mut texts.borrow_mut())?);
+            }
+            table.tidy();
+            Ok(table)
+        };
+        let tables = || ids.iter().map(|id| Ok((*id, table_of(id)?)));
+        let entry = self.write_part_reading(&place, manifest.next_number, &texts, tables)?;
+        if let Some(mut entry) = entry {
+            entry.rank = old.iter().map(|entry| entry.rank).max().unwrap_or_default();
+            manifest.next_number += 1;
+            manifest.parts.push(entry);
+        }
+        self.put_in_force(manifest, |_| ())?;
+        self.remove(old)
+    }
+
+    /// Writes down the last value of everything before a day began, family by family.
+    fn write_keyframe(&self, published: &Published, day: i64) -> Result<(), HistoryError> {
+        let begin = day.saturating_mul(DAY_MICROS);
+        let mut manifest = published.manifest.clone();
+        let families: BTreeSet<&str> = manifest
+            .parts
+            .iter()
+            .filter(|entry| entry.day < day)
+            .map(|entry| entry.family.as_str())
+            .collect();
+        let rank = manifest.parts.iter().map(|entry| entry.rank).max().unwrap_or_default();
+        let mut added = Vec::new();
+        for family in families {
+            let texts = RefCell::new(Texts::default());
+            let ids: BTreeSet<&str> = published
+                .open_parts()
+                .filter(|(entry, _)| entry.family == family && entry.day < day)
+                .flat_map(|(_, part)| part.things())
+                .collect();
+            let place = Place { day, family, level: Level::Keyframe };
+            let tables = || {
+                ids.iter().map(|id| {
+                    let mut texts = texts.borrow_mut();
+                    Ok((*id, last_rows(published.last_before(id, Some(family), begin, &mut texts)?)))
+                })
+            };
+            if let Some(mut entry) = self.write_part_reading(&place, manifest.next_number, &texts, tables)? {
+                entry.rank = rank;
+                manifest.next_number += 1;
+                added.push(entry);
+            }
+        }
+        if added.is_empty() {
+            // Nothing was ever said before: an entry that says so keeps this from being looked at again.
+            return Ok(());
+        }
+        manifest.parts.extend(added);
+        self.put_in_force(manifest, |_| ())
+    }
+
+    /// As [`Self::write_part`], for tables whose texts come while they are read.
+    fn write_part_reading<'a, I>(
+        &self,
+        place: &Place<'_>,
+        number: u64,
+        texts: &RefCell<Texts>,
+        tables: impl Fn() -> I,
+    ) -> Result<Option<Entry>, HistoryError>
+    where
+        I: Iterator<Item = Result<(&'a str, Table), PartError>>,
+    {
+        // The first pass brings every text in, so that the second finds them all in this copy.
+        for table in tables() {
+            table?;
+        }
+        let known = texts.borrow().clone();
+        self.write_part(place, number, &known, tables)
+    }
+
+    /// Removes files that are no longer in force; who reads them has them open.
+    fn remove(&self, parts: &[Entry]) -> Result<(), HistoryError> {
+        for entry in parts {
+            self.disk.remove(&entry.name).map_err(|error| PartError::io(&entry.name, error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    fn without(&self, gone: &[Entry]) -> Self {
+        let parts = self.parts.iter().filter(|entry| !gone.contains(entry)).cloned().collect();
+        Self { parts, ..self.clone() }
+    }
+}
+
+/// The rows that hold the last cell of each column, with nothing else in them.
+fn last_rows(last: Vec<(crate::column::ColumnKey, i64, u32, Cell)>) -> Table {
+    let mut times: Vec<(i64, u32)> = last.iter().map(|(_, time, delay, _)| (*time, *delay)).collect();
+    times.sort_unstable();
+    times.dedup_by_key(|(time, _)| *time);
+    let mut table = Table {
+        times: times.iter().map(|(time, _)| *time).collect(),
+        delays: times.iter().map(|(_, delay)| *delay).collect(),
+        columns: Vec::new(),
+    };
+    for (key, time, _, cell) in last {
+        let row = table.times.binary_search(&time).expect("its time was just put there");
+        let mut cells = vec![Cell::ABSENT; row];
+        cells.push(cell);
+        table.columns.push(Column { key, cells });
+    }
+    table
+}

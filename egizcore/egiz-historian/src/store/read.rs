@@ -1,0 +1,327 @@
+//! What was kept, given back: rows of a Thing between two times, and how everything stood at one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use egiz_model::{Quality, Timestamp};
+
+use super::{DAY_MICROS, Historian, HistoryError, Published};
+use crate::cell::{Cell, Kind, Texts};
+use crate::column::{ColumnKey, Place};
+use crate::head::Head;
+use crate::manifest::Level;
+use crate::part::PartError;
+use crate::series::Sample;
+use crate::table::{Reading, Table};
+
+/// Rows of a Thing, in the order of time.
+#[derive(Debug, Default)]
+pub struct Rows {
+    table: Table,
+    texts: Texts,
+}
+
+/// How a property stood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PropertyState {
+    /// The feature.
+    pub feature: Arc<str>,
+    /// The property.
+    pub property: Arc<str>,
+    /// When it was measured.
+    pub time: Timestamp,
+    /// How many whole seconds later it was received.
+    pub delay_s: u32,
+    /// Its value.
+    pub reading: Reading,
+}
+
+/// How a Thing stood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThingState {
+    /// Its id.
+    pub thing: String,
+    /// Its properties by feature and name. Those that had been taken away are not among them.
+    pub properties: Vec<PropertyState>,
+}
+
+/// The last cell of a column: which, when, how late, what.
+pub(super) type LastCell = (ColumnKey, i64, u32, Cell);
+
+impl Rows {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// When a row was measured.
+    pub fn time(&self, row: usize) -> Timestamp {
+        Timestamp::from_micros(self.table.times[row])
+    }
+
+    /// How many whole seconds after that it was received.
+    pub fn delay_s(&self, row: usize) -> u32 {
+        self.table.delays[row]
+    }
+
+    /// The properties that any row has, by feature and name.
+    pub fn properties(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let names: BTreeSet<_> = self
+            .table
+            .columns
+            .iter()
+            .map(|column| (Arc::clone(&column.key.feature), Arc::clone(&column.key.property)))
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// A property's value in a row; nothing where the row does not have it.
+    pub fn reading(&self, row: usize, feature: &str, property: &str) -> Option<Reading> {
+        self.table.value(row, feature, property, &self.texts)
+    }
+
+    /// The numbers of a property, or of one item of its lists. Where there is no number in a row that has the property,
+    /// there is a sample of bad quality.
+    pub fn samples(&self, feature: &str, property: &str, item: Option<u8>) -> Vec<Sample> {
+        let place = item.map_or(Place::Whole, Place::Item);
+        let column = self.table.columns.iter().find(|column| column.key.is_at(feature, property, place));
+        let length =
+            self.table.columns.iter().find(|column| column.key.is_at(feature, property, Place::Length));
+        let Some(column) = column else { return Vec::new() };
+        let mut samples = Vec::with_capacity(column.cells.len());
+        for (row, (cell, time)) in column.cells.iter().zip(&self.table.times).enumerate() {
+            if cell.is_absent() {
+                continue;
+            }
+            let trust = if item.is_some() { length.map_or(*cell, |length| length.cell(row)) } else { *cell };
+            let (value, quality) = match cell.as_number() {
+                Some(value) => (value, trust.quality),
+                None => (0.0, Quality::Bad),
+            };
+            samples.push(Sample { time: Timestamp::from_micros(*time), value, quality });
+        }
+        samples
+    }
+}
+
+impl Historian {
+    /// A Thing's rows with times in `[from, to)`, of the properties that `wanted` says.
+    ///
+    /// # Errors
+    /// Where a part cannot be read.
+    pub fn read(
+        &self,
+        thing: &str,
+        from: Timestamp,
+        to: Timestamp,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Result<Rows, HistoryError> {
+        let (from, to) = (from.as_micros(), to.as_micros());
+        let mut texts = Texts::default();
+        let wanted = |key: &ColumnKey| wanted(&key.feature, &key.property);
+        let (published, newest) = self.view(thing, &mut texts);
+        let mut parts: Vec<_> = published
+            .open_parts()
+            .filter(|(entry, _)| entry.level != Level::Keyframe && entry.first < to && entry.last >= from)
+            .collect();
+        parts.sort_by_key(|(entry, _)| entry.rank);
+        let mut table = Table::default();
+        for (_, part) in parts {
+            table.append(&part.read(thing, from, to, &wanted, &mut texts)?);
+        }
+        let mut newest = newest;
+        newest.tidy();
+        let inside = newest.between(from, to);
+        let mut newest = newest.rows(inside);
+        newest.columns.retain(|column| wanted(&column.key));
+        table.append(&newest);
+        table.tidy();
+        Ok(Rows { table, texts })
+    }
+
+    /// How a Thing stood at a time: of each property the last value measured then or before.
+    ///
+    /// # Errors
+    /// Where a part cannot be read.
+    pub fn thing_at(&self, thing: &str, at: Timestamp) -> Result<Option<ThingState>, HistoryError> {
+        let mut texts = Texts::default();
+        let before = at.as_micros().saturating_add(1);
+        let (published, newest) = self.view(thing, &mut texts);
+        let mut last = published.last_before(thing, None, before, &mut texts)?;
+        take_newer(&mut last, &newest, before);
+        Ok((!last.is_empty()).then(|| state_of(thing, last, &texts)))
+    }
+
+    /// How every Thing stood at a time, by id; Things that had said nothing yet are not among them.
+    ///
+    /// # Errors
+    /// Where a part cannot be read.
+    pub fn state_at(&self, at: Timestamp) -> Result<Vec<ThingState>, HistoryError> {
+        let mut ids: BTreeSet<String> = {
+            let state = self.state.lock();
+            let heads = std::iter::once(&state.head).chain(state.sealing.as_deref());
+            heads.flat_map(|head| head.sorted()).map(|(id, _)| id.to_string()).collect()
+        };
+        let published = Arc::clone(&self.state.lock().published);
+        for (_, part) in published.relevant(at.as_micros().saturating_add(1)) {
+            ids.extend(part.things().map(str::to_owned));
+        }
+        let mut states = Vec::with_capacity(ids.len());
+        for id in ids {
+            states.extend(self.thing_at(&id, at)?);
+        }
+        Ok(states)
+    }
+
+    /// The Things that have ever said something that is kept, by id.
+    pub fn things(&self) -> BTreeSet<String> {
+        let state = self.state.lock();
+        let heads = std::iter::once(&state.head).chain(state.sealing.as_deref());
+        let mut ids: BTreeSet<String> =
+            heads.flat_map(|head| head.sorted()).map(|(id, _)| id.to_string()).collect();
+        for (_, part) in state.published.open_parts() {
+            ids.extend(part.things().map(str::to_owned));
+        }
+        ids
+    }
+
+    /// The parts in force, and a Thing's rows that are in none yet, of one moment.
+    fn view(&self, thing: &str, texts: &mut Texts) -> (Arc<Published>, Table) {
+        let state = self.state.lock();
+        let mut table = Table::default();
+        for head in state.sealing.as_deref().into_iter().chain([&state.head]) {
+            table.append(&copy_of(head, thing, texts));
+        }
+        (Arc::clone(&state.published), table)
+    }
+}
+
+/// A Thing's rows in a head, with their texts in another list.
+fn copy_of(head: &Head, thing: &str, texts: &mut Texts) -> Table {
+    let Some(of_thing) = head.thing(thing) else { return Table::default() };
+    let mut table = of_thing.table.clone();
+    for column in &mut table.columns {
+        for cell in &mut column.cells {
+            let number = |cell: &Cell, texts: &mut Texts| texts.intern(head.texts.get(cell.text_number()));
+            match cell.kind {
+                Kind::Text => *cell = Cell::text(number(cell, texts)).judged(cell.quality, cell.reason),
+                Kind::Json => *cell = Cell::json(number(cell, texts)).judged(cell.quality, cell.reason),
+                _ => {}
+            }
+        }
+    }
+    table
+}
+
+impl Published {
+    /// The parts that say how things stood before a time: the newest keyframe not after it, what follows that, and what
+    /// came so late that the keyframe does not know it. By rank, a keyframe first.
+    fn relevant(&self, before: i64) -> Vec<(&crate::manifest::Entry, &Arc<crate::part::Part>)> {
+        let keyframe_day = self
+            .open_parts()
+            .filter(|(entry, _)| {
+                entry.level == Level::Keyframe && entry.day.saturating_mul(DAY_MICROS) < before
+            })
+            .map(|(entry, _)| entry.day)
+            .max();
+        let known_rank = self
+            .open_parts()
+            .filter(|(entry, _)| entry.level == Level::Keyframe && Some(entry.day) == keyframe_day)
+            .map(|(entry, _)| entry.rank)
+            .min();
+        let mut parts: Vec<_> = self
+            .open_parts()
+            .filter(|(entry, _)| entry.first < before)
+            .filter(|(entry, _)| match entry.level {
+                Level::Keyframe => Some(entry.day) == keyframe_day,
+                _ => {
+                    keyframe_day.is_none_or(|day| entry.day >= day)
+                        || known_rank.is_some_and(|rank| entry.rank > rank)
+                }
+            })
+            .collect();
+        parts.sort_by_key(|(entry, _)| (entry.level != Level::Keyframe, entry.rank));
+        parts
+    }
+
+    /// The last cell before a time of each column of a Thing.
+    pub(super) fn last_before(
+        &self,
+        thing: &str,
+        family: Option<&str>,
+        before: i64,
+        texts: &mut Texts,
+    ) -> Result<Vec<LastCell>, PartError> {
+        let mut last = Vec::new();
+        for (entry, part) in self.relevant(before) {
+            if family.is_none_or(|family| entry.family == family) {
+                for table in part.last_tables(thing, before, texts)? {
+                    take_newer(&mut last, &table, before);
+                }
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// Puts the last values before a time that a table has in place of older ones.
+fn take_newer(last: &mut Vec<LastCell>, table: &Table, before: i64) {
+    let mut done: Vec<&ColumnKey> = Vec::new();
+    for column in &table.columns {
+        let key = &column.key;
+        if done.iter().any(|known| known.same_property(key)) {
+            continue;
+        }
+        done.push(key);
+        let of_property: Vec<_> =
+            table.columns.iter().filter(|column| column.key.same_property(key)).collect();
+        // A head's rows are in the order in which they came; of one time, the last holds.
+        let newest = (0..table.len())
+            .filter(|row| {
+                table.times[*row] < before && of_property.iter().any(|column| !column.cell(*row).is_absent())
+            })
+            .max_by_key(|row| (table.times[*row], *row));
+        let Some(row) = newest else { continue };
+        let (time, delay) = (table.times[row], table.delays[row]);
+        let known =
+            last.iter().filter(|(known, ..)| known.same_property(key)).map(|(_, time, ..)| *time).max();
+        if known.is_some_and(|known| known > time) {
+            continue;
+        }
+        last.retain(|(known, ..)| !known.same_property(key));
+        for column in of_property {
+            let cell = column.cell(row);
+            if !cell.is_absent() {
+                last.push((column.key.clone(), time, delay, cell));
+            }
+        }
+    }
+}
+
+fn state_of(thing: &str, mut last: Vec<LastCell>, texts: &Texts) -> ThingState {
+    last.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut properties = Vec::new();
+    for of_property in last.chunk_by(|a, b| a.0.same_property(&b.0)) {
+        let (key, time, delay_s, _) = &of_property[0];
+        let columns = of_property
+            .iter()
+            .map(|(key, .., cell)| crate::table::Column { key: key.clone(), cells: vec![*cell] });
+        let table = Table { times: vec![*time], delays: vec![*delay_s], columns: columns.collect() };
+        let Some(reading) = table.value(0, &key.feature, &key.property, texts) else { continue };
+        if reading.value.is_some() {
+            properties.push(PropertyState {
+                feature: Arc::clone(&key.feature),
+                property: Arc::clone(&key.property),
+                time: Timestamp::from_micros(*time),
+                delay_s: *delay_s,
+                reading,
+            });
+        }
+    }
+    ThingState { thing: thing.to_owned(), properties }
+}

@@ -1,0 +1,182 @@
+//! From memory to parts: one part for each day and family, all of them in force at once.
+
+use std::collections::BTreeMap;
+use std::io::BufWriter;
+use std::sync::Arc;
+
+use egiz_model::Timestamp;
+
+use super::{DAY_MICROS, Historian, HistoryError, day_of};
+use crate::cell::Texts;
+use crate::head::Head;
+use crate::manifest::{Entry, Level};
+use crate::part::{Part, PartError, PartWriter, Shapes};
+use crate::table::Table;
+
+/// What a file is called before it is whole.
+const UNDER_WAY: &str = "part.under-way";
+
+/// Whose rows go into which part.
+type Sorted = BTreeMap<(i64, Arc<str>), Vec<(Arc<str>, Table)>>;
+
+impl Historian {
+    /// Seals what is in memory. When it returns, all rows taken in before are in parts, and the records that brought them
+    /// are no longer needed.
+    ///
+    /// # Errors
+    /// Where the disk does not take it; nothing is lost then, and the next call tries again.
+    pub fn seal(&self, now: Timestamp) -> Result<(), HistoryError> {
+        let _changing = self.changing.lock();
+        let head = {
+            let mut state = self.state.lock();
+            match &state.sealing {
+                // An earlier try failed; it comes first.
+                Some(head) => Arc::clone(head),
+                None if state.head.is_empty() && state.head.next == state.published.manifest.next_offset => {
+                    return Ok(());
+                }
+                None => {
+                    let next = state.head.next;
+                    let head = Arc::new(std::mem::replace(&mut state.head, Head::from(next)));
+                    state.sealing = Some(Arc::clone(&head));
+                    head
+                }
+            }
+        };
+        self.write_head(&head, now)
+    }
+
+    fn write_head(&self, head: &Head, now: Timestamp) -> Result<(), HistoryError> {
+        let oldest = day_of(now.as_micros()) - i64::from(self.settings.retention_days);
+        let (sorted, expired) = sort(head, oldest);
+        let mut manifest = self.state.lock().published.manifest.clone();
+        let mut sealed = 0;
+        for ((day, family), things) in sorted {
+            let place = Place { day, family: &family, level: Level::Sealed };
+            let tables = || things.iter().map(|(id, table)| Ok((&**id, table.clone())));
+            let entry = self.write_part(&place, manifest.next_number, &head.texts, tables)?;
+            let Some(mut entry) = entry else { continue };
+            entry.rank = manifest.next_number;
+            manifest.next_number += 1;
+            sealed += entry.rows;
+            manifest.parts.push(entry);
+        }
+        manifest.next_offset = head.next;
+        self.put_in_force(manifest, |state| {
+            state.sealing = None;
+            state.counts.rows_sealed += sealed;
+            state.counts.rows_expired += expired;
+        })
+    }
+
+    /// Puts a manifest in force, and lets `also` change what must change at the same moment.
+    pub(super) fn put_in_force(
+        &self,
+        manifest: crate::manifest::Manifest,
+        also: impl FnOnce(&mut super::State),
+    ) -> Result<(), HistoryError> {
+        let before = Arc::clone(&self.state.lock().published);
+        let published = before.with(manifest, &*self.disk)?;
+        // The names of the parts are durable before the manifest that has them.
+        self.disk.sync_folder().map_err(HistoryError::Folder)?;
+        published.manifest.publish(&*self.disk)?;
+        let mut state = self.state.lock();
+        state.published = Arc::new(published);
+        also(&mut state);
+        Ok(())
+    }
+
+    /// Writes a part from tables in the order of ids; `tables` is asked for them twice. The part is whole and synced under
+    /// its name, and not in force yet. Nothing where there were no rows.
+    pub(super) fn write_part<'a, I>(
+        &self,
+        place: &Place<'_>,
+        number: u64,
+        texts: &Texts,
+        tables: impl Fn() -> I,
+    ) -> Result<Option<Entry>, HistoryError>
+    where
+        I: Iterator<Item = Result<(&'a str, Table), PartError>>,
+    {
+        let mut shapes = Shapes::default();
+        for table in tables() {
+            shapes.see(&table?.1);
+        }
+        let name = place.file_name(number);
+        let io = |error| PartError::io(&name, error);
+        let parquet = |error| PartError::parquet(&name, error);
+        let file = BufWriter::with_capacity(1 << 18, self.disk.create(UNDER_WAY).map_err(io)?);
+        let mut writer = PartWriter::begin(file, place.family, &shapes).map_err(parquet)?;
+        for table in tables() {
+            let (id, table) = table?;
+            writer.add(id, table, texts).map_err(parquet)?;
+        }
+        let (written, file) = writer.finish(texts).map_err(parquet)?;
+        let mut file = file.into_inner().map_err(|error| io(error.into_error()))?;
+        file.sync().map_err(io)?;
+        drop(file);
+        if written.rows == 0 {
+            self.disk.remove(UNDER_WAY).map_err(io)?;
+            return Ok(None);
+        }
+        self.disk.rename(UNDER_WAY, &name).map_err(io)?;
+        let part = Part::open(&*self.disk, &name, None)?;
+        Ok(Some(Entry {
+            level: place.level,
+            day: place.day,
+            family: place.family.to_owned(),
+            rank: 0,
+            rows: written.rows,
+            samples: written.samples,
+            things: written.things,
+            first: written.first,
+            last: written.last,
+            bytes: part.bytes(),
+            footer_crc32c: part.footer_crc32c(),
+            name,
+        }))
+    }
+}
+
+/// Which rows a part holds.
+pub(super) struct Place<'a> {
+    pub(super) day: i64,
+    pub(super) family: &'a str,
+    pub(super) level: Level,
+}
+
+impl Place<'_> {
+    /// `2026-03-01_openegiz-oven-1.0.0_000017.parquet`.
+    fn file_name(&self, number: u64) -> String {
+        let date = Timestamp::from_micros(self.day.saturating_mul(DAY_MICROS)).to_string();
+        let date = date.get(..10).unwrap_or("day");
+        let plain = |letter: char| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' };
+        let family: String = self.family.chars().take(64).map(plain).collect();
+        let family = if family.is_empty() { "other" } else { &family };
+        let kind = if self.level == Level::Keyframe { "_begin" } else { "" };
+        format!("{date}{kind}_{family}_{number:06}.parquet")
+    }
+}
+
+/// The head's rows by day and family, Things by id, rows by time; and how many rows are too old to keep.
+fn sort(head: &Head, oldest: i64) -> (Sorted, u64) {
+    let mut sorted = Sorted::new();
+    let mut expired = 0;
+    for (id, of_thing) in head.sorted() {
+        let mut table = of_thing.table.clone();
+        table.tidy();
+        let mut row = 0;
+        while row < table.len() {
+            let day = day_of(table.times[row]);
+            let end = table.times.partition_point(|time| day_of(*time) <= day);
+            if day < oldest {
+                expired += (end - row) as u64;
+            } else {
+                let rows = if row == 0 && end == table.len() { table.clone() } else { table.rows(row..end) };
+                sorted.entry((day, Arc::clone(&of_thing.family))).or_default().push((Arc::clone(id), rows));
+            }
+            row = end;
+        }
+    }
+    (sorted, expired)
+}

@@ -1,0 +1,290 @@
+//! One Thing's rows: the common form of what is in memory, on disk, and on the way between.
+//!
+//! ```text
+//!  time ─┬─ delay ─┬─ thermal.zone ─┬─ thermal.zones.length ─┬─ thermal.zones[0] ─ …
+//!  t0    │ 0 s     │ 195.5          │ absent                 │ absent
+//!  t1    │ 0 s     │ 195.6          │ 2                      │ 190.1
+//! ```
+//!
+//! A row is a message. Rows may come in any order and a time may come again; [`Table::tidy`] puts them in order, one for
+//! each time, where of each property the value that came last holds. Columns grow when a property first comes; before that
+//! they are absent without taking room.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use egiz_model::{Quality, QualityReason, Timestamp, Value, ValueRef};
+
+use crate::cell::{Cell, Texts};
+use crate::column::{ColumnKey, ITEMS_MAX, Place};
+
+/// One column of a table. Cells missing at the end are absent.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) key: ColumnKey,
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// Rows of one Thing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Table {
+    /// Source times in microseconds since 1970.
+    pub(crate) times: Vec<i64>,
+    /// How many whole seconds later each row was received.
+    pub(crate) delays: Vec<u32>,
+    pub(crate) columns: Vec<Column>,
+}
+
+impl Column {
+    pub(crate) fn cell(&self, row: usize) -> Cell {
+        self.cells.get(row).copied().unwrap_or_default()
+    }
+}
+
+impl Table {
+    pub(crate) fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// Begins a row; what is set next belongs to it.
+    pub(crate) fn begin_row(&mut self, source: Timestamp, received: Timestamp) {
+        let delay = received.micros_since(source).max(0) / 1_000_000;
+        self.times.push(source.as_micros());
+        self.delays.push(u32::try_from(delay).unwrap_or(u32::MAX));
+    }
+
+    /// Sets a property in the row begun last. `hint` is the number of the column in which it is likely to be, and is moved
+    /// on, since devices keep to their order.
+    pub(crate) fn set(
+        &mut self,
+        texts: &mut Texts,
+        feature: &str,
+        property: &str,
+        value: &ValueRef<'_>,
+        trust: (Quality, QualityReason),
+        hint: &mut usize,
+    ) {
+        let cell = match value {
+            ValueRef::Null => Cell::NULL,
+            ValueRef::Bool(truth) => Cell::bool(*truth),
+            ValueRef::Int(number) => Cell::int(*number),
+            ValueRef::Float(number) => Cell::number(*number),
+            ValueRef::Text(text) => Cell::text(texts.intern(text)),
+            ValueRef::Map(_) => Cell::json(texts.intern(&value.to_owned().to_json().to_string())),
+            ValueRef::List(items) => {
+                let is_plain = items.iter().all(|item| !matches!(item, ValueRef::List(_) | ValueRef::Map(_)));
+                let length = items.iter().count();
+                if is_plain && length <= ITEMS_MAX {
+                    self.set_list(texts, feature, property, items.iter(), trust, hint);
+                    return;
+                }
+                Cell::json(texts.intern(&value.to_owned().to_json().to_string()))
+            }
+        };
+        self.put(feature, property, Place::Whole, cell.judged(trust.0, trust.1), hint);
+    }
+
+    /// Notes in the row begun last that a property was taken away.
+    pub(crate) fn remove(&mut self, feature: &str, property: &str) {
+        self.put(feature, property, Place::Whole, Cell::REMOVED, &mut 0);
+    }
+
+    fn set_list<'a>(
+        &mut self,
+        texts: &mut Texts,
+        feature: &str,
+        property: &str,
+        items: impl Iterator<Item = ValueRef<'a>>,
+        trust: (Quality, QualityReason),
+        hint: &mut usize,
+    ) {
+        // The length comes first, so that the items follow it where the next row looks for them.
+        let length_at = self.put(feature, property, Place::Length, Cell::int(0), hint);
+        let mut length = 0_u8;
+        for item in items {
+            let cell = match item {
+                ValueRef::Bool(truth) => Cell::bool(truth),
+                ValueRef::Int(number) => Cell::int(number),
+                ValueRef::Float(number) => Cell::number(number),
+                ValueRef::Text(text) => Cell::text(texts.intern(text)),
+                ValueRef::Null | ValueRef::List(_) | ValueRef::Map(_) => Cell::NULL,
+            };
+            self.put(feature, property, Place::Item(length), cell, hint);
+            length += 1;
+        }
+        let row = self.times.len() - 1;
+        self.columns[length_at].cells[row] = Cell::int(i64::from(length)).judged(trust.0, trust.1);
+    }
+
+    /// Puts a cell into the row begun last; returns the number of its column.
+    fn put(&mut self, feature: &str, property: &str, place: Place, cell: Cell, hint: &mut usize) -> usize {
+        let row = self.times.len() - 1;
+        let index = self.column_at(*hint, feature, property, place).unwrap_or_else(|| {
+            let key = self.new_key(feature, property, place);
+            self.columns.push(Column { key, cells: Vec::new() });
+            self.columns.len() - 1
+        });
+        *hint = index + 1;
+        let cells = &mut self.columns[index].cells;
+        if cells.len() <= row {
+            cells.resize(row, Cell::ABSENT);
+            cells.push(cell);
+        } else {
+            cells[row] = cell;
+        }
+        index
+    }
+
+    fn column_at(&self, hint: usize, feature: &str, property: &str, place: Place) -> Option<usize> {
+        let is_it = |column: &Column| column.key.is_at(feature, property, place);
+        if self.columns.get(hint).is_some_and(is_it) {
+            return Some(hint);
+        }
+        self.columns.iter().position(is_it)
+    }
+
+    fn new_key(&self, feature: &str, property: &str, place: Place) -> ColumnKey {
+        let known = self.columns.iter().map(|column| &column.key);
+        let feature = known
+            .clone()
+            .find(|key| *key.feature == *feature)
+            .map_or_else(|| Arc::from(feature), |key| Arc::clone(&key.feature));
+        let property = known
+            .clone()
+            .find(|key| *key.property == *property)
+            .map_or_else(|| Arc::from(property), |key| Arc::clone(&key.property));
+        ColumnKey { feature, property, place }
+    }
+
+    /// Puts the rows in order, one for each time. Of each property, what came last holds.
+    pub(crate) fn tidy(&mut self) {
+        let is_tidy = self.times.windows(2).all(|pair| pair[0] < pair[1]);
+        if is_tidy {
+            return;
+        }
+        let rows = self.len();
+        let mut order: Vec<u32> = (0..u32::try_from(rows).expect("a table holds far fewer rows")).collect();
+        order.sort_by_key(|row| self.times[*row as usize]);
+        // Rows of one time, later ones last, become one.
+        let groups: Vec<Range<usize>> = {
+            let mut groups = Vec::with_capacity(rows);
+            let mut begin = 0;
+            for index in 1..=rows {
+                let ends =
+                    index == rows || self.times[order[index] as usize] != self.times[order[begin] as usize];
+                if ends {
+                    groups.push(begin..index);
+                    begin = index;
+                }
+            }
+            groups
+        };
+        let last_of = |group: &Range<usize>| order[group.end - 1] as usize;
+        let winners: Vec<Option<Vec<u32>>> = groups
+            .iter()
+            .map(|group| (group.len() > 1).then(|| self.winners(&order[group.clone()])))
+            .collect();
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            let cells = groups.iter().zip(&winners).map(|(group, winners)| match winners {
+                None => column.cell(order[group.start] as usize),
+                Some(winners) => column.cell(winners[index] as usize),
+            });
+            column.cells = cells.collect();
+        }
+        self.delays = groups.iter().map(|group| self.delays[last_of(group)]).collect();
+        self.times = groups.iter().map(|group| self.times[last_of(group)]).collect();
+    }
+
+    /// For each column, the row among `rows` (in the order in which they came) whose cell holds: the last in which the
+    /// column's property was there in any form.
+    fn winners(&self, rows: &[u32]) -> Vec<u32> {
+        let last = rows[rows.len() - 1];
+        let has = |row: u32, key: &ColumnKey| {
+            self.columns
+                .iter()
+                .any(|column| column.key.same_property(key) && !column.cell(row as usize).is_absent())
+        };
+        self.columns
+            .iter()
+            .map(|column| rows.iter().rev().copied().find(|row| has(*row, &column.key)).unwrap_or(last))
+            .collect()
+    }
+
+    /// Adds the rows of `newer` behind these; [`Self::tidy`] sorts them in.
+    pub(crate) fn append(&mut self, newer: &Self) {
+        let rows = self.len();
+        self.times.extend_from_slice(&newer.times);
+        self.delays.extend_from_slice(&newer.delays);
+        for (hint, column) in newer.columns.iter().enumerate() {
+            let key = &column.key;
+            let index = self.column_at(hint, &key.feature, &key.property, key.place).unwrap_or_else(|| {
+                self.columns.push(Column { key: key.clone(), cells: Vec::new() });
+                self.columns.len() - 1
+            });
+            let cells = &mut self.columns[index].cells;
+            cells.resize(rows, Cell::ABSENT);
+            cells.extend_from_slice(&column.cells);
+        }
+    }
+
+    /// The rows in a range of row numbers.
+    pub(crate) fn rows(&self, range: Range<usize>) -> Self {
+        let columns = self.columns.iter().map(|column| {
+            let end = range.end.min(column.cells.len());
+            let cells = column.cells.get(range.start..end).unwrap_or_default().to_vec();
+            Column { key: column.key.clone(), cells }
+        });
+        Self {
+            times: self.times[range.clone()].to_vec(),
+            delays: self.delays[range.clone()].to_vec(),
+            columns: columns.collect(),
+        }
+    }
+
+    /// The numbers of the rows of a tidy table with times in `[from, to)`.
+    pub(crate) fn between(&self, from: i64, to: i64) -> Range<usize> {
+        let begin = self.times.partition_point(|time| *time < from);
+        let end = self.times.partition_point(|time| *time < to);
+        begin..end.max(begin)
+    }
+
+    /// A property's value in a row, with how far it can be trusted; nothing where the row does not have it. A property
+    /// that was taken away is there without a value.
+    pub(crate) fn value(&self, row: usize, feature: &str, property: &str, texts: &Texts) -> Option<Reading> {
+        let mut columns = self.columns.iter().filter(|column| column.key.is_of(feature, property));
+        let head = columns
+            .find(|column| !matches!(column.key.place, Place::Item(_)) && !column.cell(row).is_absent())?;
+        let cell = head.cell(row);
+        let value = match head.key.place {
+            Place::Length => {
+                let item = |index: i64| {
+                    let place = Place::Item(u8::try_from(index).unwrap_or(u8::MAX));
+                    let column =
+                        self.columns.iter().find(|column| column.key.is_at(feature, property, place));
+                    column.and_then(|column| column.cell(row).to_value(texts)).unwrap_or_default()
+                };
+                Some(Value::List((0..cell.as_int()).map(item).collect()))
+            }
+            Place::Whole | Place::Item(_) => cell.to_value(texts),
+        };
+        Some(Reading { value, quality: cell.quality, reason: cell.reason })
+    }
+}
+
+/// A property's value at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The value; nothing where the property was taken away.
+    pub value: Option<Value>,
+    /// How far it can be trusted.
+    pub quality: Quality,
+    /// Why not further.
+    pub reason: QualityReason,
+}
+
+#[cfg(test)]
+mod tests;
