@@ -17,6 +17,7 @@ mod engine;
 pub mod filter;
 pub mod format;
 pub mod interest;
+mod judge;
 mod limits;
 mod names;
 mod order;

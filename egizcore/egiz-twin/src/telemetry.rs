@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use egiz_model::record::{FeatureSamples, SampleRef, Telemetry};
-use egiz_model::{Name, Quality, QualityReason, Timestamp, Value, ValueRef};
+use egiz_model::{Name, Timestamp, Value};
 
 use crate::change::TelemetryOutcome;
 use crate::engine::{Context, Engine};
+use crate::judge::judge_sample;
 use crate::names::{Names, Symbol};
-use crate::template::{Rule, Template};
+use crate::template::Template;
 use crate::thing::{Connection, Feature, Property, Thing, weigh, weigh_feature, weigh_member};
 use crate::{Change, ChangeKind, Counters, Limits};
 
@@ -331,45 +332,5 @@ impl Taking<'_> {
             metadata: None,
         });
         Effect::Changed(feature.properties.len() - 1)
-    }
-}
-
-/// The worst of what speaks against a sample.
-fn judge_sample(
-    sample: &SampleRef<'_>,
-    clock: QualityReason,
-    rule: Option<&Rule>,
-) -> (Quality, QualityReason) {
-    if matches!(sample.value, ValueRef::Null) {
-        return (Quality::Bad, QualityReason::NoValue);
-    }
-    if sample.quality != Quality::Good {
-        return (sample.quality, QualityReason::Reported);
-    }
-    let excludes =
-        |value: &ValueRef<'_>| rule.zip(value.as_f64()).is_some_and(|(rule, number)| rule.excludes(number));
-    let out_of_range = rule.is_some()
-        && match &sample.value {
-            ValueRef::List(items) => items.iter().any(|item| excludes(&item)),
-            value => excludes(value),
-        };
-    if out_of_range {
-        return (Quality::Uncertain, QualityReason::OutOfRange);
-    }
-    match clock {
-        QualityReason::None => (Quality::Good, QualityReason::None),
-        reason => (Quality::Uncertain, reason),
-    }
-}
-
-/// What speaks against a value that somebody wrote.
-pub(crate) fn judge_written(value: &Value, rule: Option<&Rule>) -> (Quality, QualityReason) {
-    let excludes =
-        |value: &Value| rule.zip(value.as_f64()).is_some_and(|(rule, number)| rule.excludes(number));
-    match value {
-        Value::Null => (Quality::Bad, QualityReason::NoValue),
-        Value::List(items) if items.iter().any(excludes) => (Quality::Uncertain, QualityReason::OutOfRange),
-        value if excludes(value) => (Quality::Uncertain, QualityReason::OutOfRange),
-        _ => (Quality::Good, QualityReason::None),
     }
 }

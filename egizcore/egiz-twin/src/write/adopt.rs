@@ -10,8 +10,8 @@ use egiz_model::Value;
 use crate::change::{ChangeKind, Refusal};
 use crate::document::{Checked, CheckedFeature};
 use crate::engine::{Context, Engine};
+use crate::judge::judge_written;
 use crate::names::Symbol;
-use crate::telemetry::judge_written;
 use crate::template::Template;
 use crate::thing::{Attribute, Feature, Property, Thing, Versioned};
 

@@ -1,6 +1,6 @@
 //! What devices send: newer replaces, older is late, the same again is a duplicate.
 
-use egiz_model::record::{Body, TelemetryWriter, WriteOperation};
+use egiz_model::record::{Body, Record, TelemetryWriter, WriteOperation};
 use egiz_model::{Quality, QualityReason, Timestamp, Value};
 use egiz_twin::{Connection, Limits, TelemetryOutcome, WriteOutcome};
 use serde_json::json;
@@ -114,6 +114,38 @@ fn quality_says_what_speaks_against_a_value() {
     let after = plant.engine.thing(OVEN).map(|thing| thing.revision());
     assert_eq!(after, before.map(|before| before + 1), "another quality of the same value is a change");
     assert_eq!(plant.changes.len(), 1);
+}
+
+#[test]
+fn every_sample_of_a_message_is_judged_for_who_keeps_them_all() {
+    let mut plant = Plant::with(Limits { properties_max: 2, ..Limits::default() });
+    let template = json!({"features": {"thermal": {"zone": {"min": 0, "max": 400}}}}).to_string();
+    plant.body(Body::Template { definition: "openegiz:oven:1", json: &template });
+    let good = Some((Quality::Good, QualityReason::None));
+    let judged = |plant: &Plant| {
+        let record = Record::decode(&plant.last).expect("a record");
+        let Body::Telemetry(telemetry) = record.body else { panic!("telemetry was heard last") };
+        let mut judged = vec![good; 7];
+        let definition = plant.engine.judge(&telemetry, &mut judged);
+        (definition.map(|definition| definition.to_string()), judged)
+    };
+    plant.hear(OVEN, 1, json!({"thermal": {"zone": 195}}));
+    assert_eq!(judged(&plant), (None, vec![]), "nobody accepted it");
+    plant.put(OVEN, "", json!({"definition": "openegiz:oven:1"}));
+    plant.hear(OVEN, 100, json!({"other": {"b": 1}, "thermal": {"mode": "auto", "zone": 401}}));
+    let out_of_range = Some((Quality::Uncertain, QualityReason::OutOfRange));
+    let of_oven = |judged| (Some("openegiz:oven:1".to_owned()), judged);
+    assert_eq!(judged(&plant), of_oven(vec![good, good, out_of_range]));
+    let late = plant.hear(OVEN, 50, json!({"thermal": {"zone": 402}, "other": {"b": null}}));
+    assert_eq!(late.late, 2);
+    let no_value = Some((Quality::Bad, QualityReason::NoValue));
+    assert_eq!(judged(&plant), of_oven(vec![no_value, out_of_range]), "late ones are judged like others");
+    let refused = plant.hear(OVEN, 200, json!({"_own": {"x": 1}, "thermal": {"more": 1, "zone": 5}}));
+    assert_eq!(refused.refused, 2);
+    assert_eq!(judged(&plant), of_oven(vec![None, None, good]), "what was not taken up is not judged");
+    plant.put("factory:plain", "", json!({}));
+    plant.hear("factory:plain", 1, json!({"thermal": {"zone": 401}}));
+    assert_eq!(judged(&plant), (Some(String::new()), vec![good]), "without a template everything goes");
 }
 
 #[test]
