@@ -1,6 +1,5 @@
 //! The broker: what all connections share.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::Offset;
+use crate::delivery::Offer;
 use crate::gate::{ClientInfo, NothingRights, Surroundings};
 use crate::ledger::Ledger;
 use crate::listener::Places;
@@ -233,19 +233,19 @@ impl Shared {
         self.metrics.sessions.set(self.sessions.len() as u64);
     }
 
-    /// Subscribes, and returns the retained messages that the client gets for it.
+    /// Has a subscription take effect, and sends the retained messages that the client gets for it. Who publishes meanwhile
+    /// waits for the session's lock, so that nothing newer is sent before them.
     pub(crate) fn subscribe(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         request: &SubscribeRequest,
-        identifier: Option<NonZeroU32>,
-    ) -> (Subscription, Vec<(Publish, Match)>) {
-        let subscription = Subscription {
-            qos: request.qos.min(2),
-            no_local: request.no_local,
-            retain_as_published: request.retain_as_published,
-            identifier,
-        };
+        subscription: Subscription,
+    ) {
+        let mut state = session.lock();
+        // It was unsubscribed from before it took effect, or its session is over.
+        if state.ended || !state.filters.contains_key(&*request.filter) {
+            return;
+        }
         let is_new = self.routes.subscribe(session, &request.filter, subscription);
         self.note_counts();
         let wanted = match request.retained {
@@ -262,7 +262,12 @@ impl Shared {
         );
         let mut how = Match::default();
         how.add(&subscription);
-        (subscription, found.into_iter().map(|message| (message, how.clone())).collect())
+        let now_micros = self.now_micros();
+        for message in &found {
+            let offer = Offer { message, how: &how, retained: true, offset: None, shared: false, now_micros };
+            let (offered, begin) = session.offer_locked(&mut state, &offer);
+            self.offered(session, &offer, offered, begin);
+        }
     }
 
     /// Keeps what the broker says of itself for those who subscribe later.

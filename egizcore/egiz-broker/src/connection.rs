@@ -6,6 +6,7 @@
 //! ending ends both; a connection that did not say good-bye has its will published.
 
 mod batch;
+mod linger;
 mod login;
 mod read_size;
 mod subscribing;
@@ -14,6 +15,7 @@ mod writing;
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -86,7 +88,12 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
     }
     shared.metrics.connects.inc();
     shared.metrics.connections.inc();
-    login::accept(shared, &outbox, &guest, taken_up.present);
+    {
+        // Whoever has a message for the client comes before this and leaves it be, or behind the CONNACK.
+        let mut state = session.lock();
+        login::accept(shared, &outbox, &guest, taken_up.present);
+        state.accept(connection);
+    }
     let Arrival { mut reader, writer, peer, .. } = arrival;
     let writing =
         tokio::spawn(writing::write(Arc::clone(shared), writer, Arc::clone(&outbox), Arc::clone(&session)));
@@ -103,6 +110,7 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         outbox: Arc::clone(&outbox),
         session: Arc::clone(&session),
         settling: Arc::new(Settling::new()),
+        held: Arc::default(),
         known: Vec::new(),
         denied: BTreeSet::new(),
     };
@@ -138,6 +146,7 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         }
     };
     taken_up.gone.cancel();
+    let was_told_to_go = matches!(end, End::Fault(_) | End::Closed(..));
     let (will, session_expiry_s) = match end {
         End::Goodbye { session_expiry_s } => (None, session_expiry_s),
         End::Gone { session_expiry_s } => (will, session_expiry_s),
@@ -171,6 +180,9 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
     {
         tracing::error!(client.id = guest.client.client_id, "a connection's writer panicked");
     }
+    if was_told_to_go {
+        linger::until_heard(&mut reader, linger::PATIENCE, &stop).await;
+    }
 }
 
 /// Waits until the rights are taken back; for ever where they never are.
@@ -190,6 +202,8 @@ struct Connection<'b> {
     outbox: Arc<Outbox>,
     session: Arc<Session>,
     settling: Arc<Settling<Outcome>>,
+    /// Batches under way whose messages of QoS 0 wait for the commit; while there are any, so do those of later batches.
+    held: Arc<AtomicUsize>,
     /// Topics that may be published to, with where their messages go.
     known: Vec<(ByteString, Arc<Route>)>,
     /// Topics whose refusal was logged.
@@ -205,6 +219,10 @@ impl Connection<'_> {
                     Ok(None) => break None,
                     Err(fault) => break Some(End::Fault(fault)),
                     Ok(Some(event)) => {
+                        // A subscription takes effect behind what was published before it.
+                        if matches!(event, Event::Subscribe { .. }) && !batch.publishes.is_empty() {
+                            self.hand_over(std::mem::take(&mut batch)).await;
+                        }
                         if let Err(end) = self.handle(event, &mut batch) {
                             break Some(end);
                         }
@@ -290,7 +308,9 @@ impl Connection<'_> {
             return self.refuse_publish(&publish, answer, id, batch);
         };
         publish.received_micros = self.shared.now_micros();
-        publish.owed = route.owes(publish.qos);
+        batch.holds |= publish.qos == 0 && publish.retain;
+        // A subscription of the client's own that is about to take effect may be for it.
+        publish.owed = route.owes(publish.qos) || (publish.qos > 0 && self.holds(batch));
         batch.bytes += publish.byte_len();
         if let Some(id) = id {
             if publish.qos == 2 {
@@ -379,12 +399,18 @@ impl Connection<'_> {
         match self.route(&will.topic) {
             Some(route) => {
                 will.received_micros = self.shared.now_micros();
-                will.owed = route.owes(will.qos);
+                will.owed = route.owes(will.qos) || (will.qos > 0 && self.holds(batch));
+                batch.holds |= will.qos == 0 && will.retain;
                 batch.bytes += will.byte_len();
                 batch.publishes.push((will, route));
             }
             None => BrokerMetrics::count(&self.shared.metrics.refused, "not-authorized"),
         }
+    }
+
+    /// Whether messages of QoS 0 in this batch wait for the commit.
+    fn holds(&self, batch: &Batch) -> bool {
+        batch.holds || self.held.load(Ordering::Acquire) > 0
     }
 
     /// Hands a batch to the intake; waits for room, which is what slows the client down.
@@ -393,7 +419,11 @@ impl Connection<'_> {
             return;
         }
         let Some(ticket) = self.settling.ticket().await else { return };
-        let Batch { publishes, notes, replies, bytes } = batch;
+        let held = self.holds(&batch);
+        if held {
+            self.held.fetch_add(1, Ordering::AcqRel);
+        }
+        let Batch { publishes, notes, replies, bytes, .. } = batch;
         let (publishes, routes): (Vec<_>, Vec<_>) = publishes.into_iter().unzip();
         let publishes: Arc<[Publish]> = publishes.into();
         let live: Vec<_> = routes.iter().map(Arc::clone).collect();
@@ -402,11 +432,12 @@ impl Connection<'_> {
                 shared: Arc::clone(self.shared),
                 outbox: Arc::clone(&self.outbox),
                 session: Arc::clone(&self.session),
+                held: Arc::clone(&self.held),
             };
             let (settling, publishes) = (Arc::clone(&self.settling), Arc::clone(&publishes));
             move |result: Result<Placed<'_>, _>| {
                 let result = result.map(|placed| placed.owed.to_vec());
-                let outcome = Outcome { publishes, routes, replies, result };
+                let outcome = Outcome { publishes, routes, replies, held, result };
                 settling.settle(ticket, outcome, |outcome| sender.apply(outcome));
             }
         };
@@ -417,7 +448,7 @@ impl Connection<'_> {
         let receipt = Receipt::new(settle);
         let intake = &self.shared.surroundings.intake;
         let room = intake.reserve(bytes).await;
-        for (publish, route) in publishes.iter().zip(&live).filter(|(publish, _)| publish.qos == 0) {
+        for (publish, route) in publishes.iter().zip(&live).filter(|(publish, _)| !held && publish.qos == 0) {
             self.shared.distribute(publish, route, Some(self.session.number), None);
         }
         let notes: Vec<_> = notes.iter().map(Note::to_bytes).collect();

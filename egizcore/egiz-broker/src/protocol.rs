@@ -77,6 +77,8 @@ pub struct ProtocolLimits {
 pub struct ConnectRequest {
     /// Which protocol it speaks.
     pub version: Version,
+    /// Whether a CONNACK can tell it that its session was there: in 3.1 those bits are reserved.
+    pub knows_session_present: bool,
     /// Empty asks for one to be assigned.
     pub client_id: ByteString,
     /// Seconds; 0 is never.
@@ -262,12 +264,13 @@ impl Protocol {
             Some(ProtocolVersion::MQTT3) => {
                 self.codec = Codec::V3(v3::Codec::default());
                 strict::check_connect(Version::V3, &packet[frame.header..])?;
+                let knows_session_present = packet[frame.header..].starts_with(b"\0\x04MQTT");
                 let decoded = v3::Codec::default().decode(&mut packet).map_err(|error| match error {
                     DecodeError::InvalidClientId => CLIENT_ID,
                     other => fault_of(other),
                 })?;
                 let Some((v3::Packet::Connect(connect), _)) = decoded else { return Err(PROTOCOL_ERROR) };
-                connect_v3(*connect).map(Some)
+                connect_v3(*connect, knows_session_present).map(Some)
             }
             Some(ProtocolVersion::MQTT5) => {
                 self.codec = Codec::V5(v5::Codec::default());
@@ -288,7 +291,7 @@ impl Protocol {
 fn fault_of(error: DecodeError) -> Fault {
     match error {
         DecodeError::MaxSizeExceeded { .. } => TOO_LARGE,
-        DecodeError::InvalidTopicName => TOPIC_NAME,
+        DecodeError::InvalidTopicName => PROTOCOL_ERROR,
         DecodeError::UnsupportedProtocolLevel => VERSION,
         _ => MALFORMED,
     }
@@ -305,9 +308,7 @@ fn will(
     retain: bool,
     properties: Option<PublishProperties>,
 ) -> Result<Publish, Fault> {
-    if !topic::is_name(topic_name) {
-        return Err(TOPIC_NAME);
-    }
+    check_name(topic_name)?;
     check_texts(properties.as_ref())?;
     Ok(Publish {
         topic: topic_name.clone(),
@@ -325,6 +326,19 @@ fn check_text(text: &str) -> Result<(), Fault> {
     if text.contains('\0') { Err(MALFORMED) } else { Ok(()) }
 }
 
+/// Checks a topic name. What is no name at all is not said to be one that is not accepted.
+fn check_name(name: &str) -> Result<(), Fault> {
+    if topic::is_name(name) {
+        Ok(())
+    } else if name.is_empty() {
+        Err(PROTOCOL_ERROR)
+    } else if name.contains(['+', '#', '\0']) {
+        Err(MALFORMED)
+    } else {
+        Err(TOPIC_NAME)
+    }
+}
+
 fn check_texts(properties: Option<&PublishProperties>) -> Result<(), Fault> {
     let Some(properties) = properties else { return Ok(()) };
     if properties.response_topic.as_ref().is_some_and(|response| !topic::is_name(response)) {
@@ -337,7 +351,7 @@ fn check_texts(properties: Option<&PublishProperties>) -> Result<(), Fault> {
     })
 }
 
-fn connect_v3(connect: v3::Connect) -> Result<Event, Fault> {
+fn connect_v3(connect: v3::Connect, knows_session_present: bool) -> Result<Event, Fault> {
     check_text(&connect.client_id)?;
     connect.username.as_deref().map_or(Ok(()), check_text)?;
     let will = connect
@@ -346,6 +360,7 @@ fn connect_v3(connect: v3::Connect) -> Result<Event, Fault> {
         .transpose()?;
     Ok(Event::Connect(Box::new(ConnectRequest {
         version: Version::V3,
+        knows_session_present,
         client_id: connect.client_id,
         keep_alive_s: connect.keep_alive,
         username: connect.username,
@@ -386,6 +401,7 @@ fn connect_v5(connect: v5::Connect, clean: bool) -> Result<Event, Fault> {
         .transpose()?;
     Ok(Event::Connect(Box::new(ConnectRequest {
         version: Version::V5,
+        knows_session_present: true,
         client_id: connect.client_id,
         keep_alive_s: connect.keep_alive,
         username: connect.username,
@@ -527,9 +543,7 @@ fn published(
     id: Option<NonZeroU16>,
     properties: Option<Box<PublishProperties>>,
 ) -> Result<Event, Fault> {
-    if !topic::is_name(&name) {
-        return Err(TOPIC_NAME);
-    }
+    check_name(&name)?;
     let publish = Publish {
         topic: name,
         payload,
@@ -652,7 +666,7 @@ mod tests {
     fn mqtt_3_3_broken_publishes_are_refused_with_their_reason() {
         check(4, b"\x36\x07\x00\x01a\x00\x07hi", Err(MALFORMED));
         check(4, b"\x38\x05\x00\x01ahi", Err(MALFORMED));
-        check(4, b"\x30\x05\x00\x01+hi", Err(TOPIC_NAME));
+        check(4, b"\x30\x05\x00\x01+hi", Err(MALFORMED));
         check(4, b"\x32\x07\x00\x01a\x00\x00hi", Err(MALFORMED));
         check(4, b"\x30\x05\x00\x01\xffhi", Err(MALFORMED));
     }

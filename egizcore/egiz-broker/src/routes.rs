@@ -160,6 +160,17 @@ impl Shared {
 
     pub(crate) fn offer(self: &Arc<Self>, session: &Arc<Session>, offer: &Offer<'_>) {
         let (offered, begin) = session.offer(offer);
+        self.offered(session, offer, offered, begin);
+    }
+
+    /// What an offer came to is counted, and the journal read where it has to be.
+    pub(crate) fn offered(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        offer: &Offer<'_>,
+        offered: Offered,
+        begin: Option<u64>,
+    ) {
         let dropped = |reason| BrokerMetrics::count(&self.metrics.dropped, reason);
         match offered {
             Offered::Sent => {
@@ -191,11 +202,11 @@ impl GroupRoute {
         };
         let is_ready = |session: &Session| {
             let state = session.lock();
-            state.online.is_some() && state.delivery.is_ready()
+            state.is_reachable() && state.delivery.is_ready()
         };
         in_turn()
             .find(|(session, _)| is_ready(session))
-            .or_else(|| in_turn().find(|(session, _)| session.lock().online.is_some()))
+            .or_else(|| in_turn().find(|(session, _)| session.lock().is_reachable()))
             .or_else(|| in_turn().find(|(session, _)| session.lock().outlives()))
     }
 }

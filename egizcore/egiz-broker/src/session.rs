@@ -77,6 +77,8 @@ pub(crate) struct Online {
     pub(crate) outbox: Arc<Outbox>,
     /// Which connection it is.
     pub(crate) connection: u64,
+    /// Whether it has its CONNACK: before that it is sent nothing else (MQTT-3.2.0-1).
+    pub(crate) accepted: bool,
     pub(crate) takeover: CancellationToken,
     /// What its login may hear.
     pub(crate) rights: Arc<dyn TopicRights>,
@@ -160,7 +162,14 @@ impl Session {
 
     /// Offers a message; and for which connection somebody is to begin to read the journal, if so.
     pub(crate) fn offer(self: &Arc<Self>, offer: &Offer<'_>) -> (Offered, Option<u64>) {
-        let mut state = self.state.lock();
+        self.offer_locked(&mut self.state.lock(), offer)
+    }
+
+    pub(crate) fn offer_locked(
+        self: &Arc<Self>,
+        state: &mut State,
+        offer: &Offer<'_>,
+    ) -> (Offered, Option<u64>) {
         if state.ended {
             return (Offered::Already, None);
         }
@@ -168,7 +177,7 @@ impl Session {
             return (Offered::Already, None);
         }
         let State { delivery, online, .. } = &mut *state;
-        let outbox = online.as_ref().map(|online| &*online.outbox);
+        let outbox = online.as_ref().filter(|online| online.accepted).map(|online| &*online.outbox);
         let offered = delivery.offer(outbox, offer);
         if offered == Offered::Owed || offered == Offered::FellBehind {
             self.set_hungry();
@@ -187,7 +196,7 @@ impl Session {
     }
 
     pub(crate) fn pump_locked(self: &Arc<Self>, state: &mut State, now_micros: i64) {
-        let Some(online) = &state.online else { return };
+        let Some(online) = state.online.as_ref().filter(|online| online.accepted) else { return };
         let reader_has_room = state.delivery.pump(&online.outbox, now_micros);
         self.hand_plans_over(&mut state.delivery);
         let (waiting, _) = state.delivery.waiting();
@@ -230,6 +239,18 @@ impl State {
     /// Whether the session is kept when its client goes.
     pub(crate) fn outlives(&self) -> bool {
         self.expiry_s > 0
+    }
+
+    /// Whether its client is there and may be sent messages.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.online.as_ref().is_some_and(|online| online.accepted)
+    }
+
+    /// The connection has its CONNACK.
+    pub(crate) fn accept(&mut self, connection: u64) {
+        if let Some(online) = self.online.as_mut().filter(|online| online.connection == connection) {
+            online.accepted = true;
+        }
     }
 
     /// Whether it is this connection that serves the client.
@@ -314,5 +335,58 @@ impl From<Subscription> for KeptSubscription {
     fn from(own: Subscription) -> Self {
         let Subscription { qos, no_local, retain_as_published, identifier } = own;
         Self { qos, no_local, retain_as_published, identifier }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::gate::EverythingRights;
+    use crate::message::Publish;
+    use crate::outbox::Takes;
+    use crate::protocol::Version;
+
+    #[test]
+    fn mqtt_3_2_0_1_before_the_connack_a_client_is_sent_nothing() {
+        let (planner, _plans) = unbounded_channel();
+        let session = Arc::new(Session::new(1, "c", 60, 1000, planner));
+        let takes = Takes { version: Version::V3, packet_bytes_max: None, topic_aliases_max: 0 };
+        let older = Outbox::new(takes, u32::MAX, 1000);
+        session.lock().delivery.resume(&older, 10, 0);
+        session.lock().delivery.leave();
+        let outbox = Arc::new(Outbox::new(takes, u32::MAX, 1000));
+        session.lock().online = Some(Online {
+            outbox: Arc::clone(&outbox),
+            connection: 7,
+            accepted: false,
+            takeover: CancellationToken::new(),
+            rights: Arc::new(EverythingRights),
+            gone: CancellationToken::new(),
+        });
+        let message = Publish::new("a", Bytes::from_static(b"hi"), 0, false);
+        let how = Match::default();
+        let offer = Offer {
+            message: &message,
+            how: &how,
+            retained: false,
+            offset: None,
+            shared: false,
+            now_micros: 0,
+        };
+        assert_eq!(session.offer(&offer), (Offered::Already, None));
+        // The retained message of a subscription waits in memory; the writer of an older connection must not have it sent.
+        let retained = Publish::new("b", Bytes::from_static(b"hi"), 1, true);
+        let how_1 = Match { qos: 1, ..Match::default() };
+        let waits = Offer { message: &retained, how: &how_1, retained: true, ..offer };
+        assert_eq!(session.offer(&waits).0, Offered::Owed);
+        session.pump(0);
+        assert!(outbox.take(BytesMut::new()).is_empty() && !session.lock().is_reachable());
+        session.lock().accept(6);
+        assert!(!session.lock().is_reachable());
+        session.lock().accept(7);
+        assert_eq!(session.offer(&offer).0, Offered::Sent);
     }
 }

@@ -137,6 +137,7 @@ impl Shared {
                 rights: Arc::clone(&client.rights),
                 outbox: Arc::clone(outbox),
                 connection,
+                accepted: false,
                 takeover: takeover.clone(),
                 gone: gone.clone(),
             };

@@ -2,19 +2,19 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rmqtt_codec::{v3, v5};
 
 use crate::Offset;
 use crate::broker::Shared;
-use crate::delivery::Offer;
 use crate::gate::Refusal;
 use crate::ledger::Note;
 use crate::message::Publish;
 use crate::metrics::BrokerMetrics;
 use crate::outbox::{Answer, Outbox};
-use crate::protocol::Version;
-use crate::router::Match;
+use crate::protocol::{SubscribeRequest, Version};
+use crate::router::Subscription;
 use crate::routes::Route;
 use crate::session::Session;
 
@@ -25,14 +25,17 @@ pub(super) struct Batch {
     pub(super) notes: Vec<Note>,
     pub(super) replies: Vec<Reply>,
     pub(super) bytes: usize,
+    /// Whether messages of QoS 0 are to wait for the commit, in their order: a subscription takes effect with it, which they
+    /// may be for, or one of them is retained, which must not be heard of before it can be found.
+    pub(super) holds: bool,
 }
 
 /// What is said, or done, once a batch is committed.
 pub(super) enum Reply {
     /// Answers a publish, or a step of one.
     Publish { answer: Answer, id: NonZeroU16, code: u8, fresh: bool },
-    /// SUBACK or UNSUBACK, then the retained messages.
-    Subscribed { packet: Packet, retained: Vec<(Publish, Match)> },
+    /// SUBACK or UNSUBACK, then the subscriptions take effect.
+    Subscribed { packet: Packet, subscriptions: Vec<(SubscribeRequest, Subscription)> },
     /// PUBREL, now that the reception is noted.
     Noted { id: NonZeroU16, offset: Offset },
 }
@@ -69,8 +72,17 @@ pub(super) struct Outcome {
     pub(super) publishes: Arc<[Publish]>,
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) replies: Vec<Reply>,
+    /// Whether its messages of QoS 0 have waited.
+    pub(super) held: bool,
     /// Where the journal has the messages that are owed, or why nothing of the batch is kept.
     pub(super) result: Result<Vec<Offset>, Refusal>,
+}
+
+/// How many of the replies come before the messages of their batch: those up to the last subscription.
+fn behind_subscriptions(replies: &[Reply]) -> usize {
+    let subscribes =
+        |reply: &Reply| matches!(reply, Reply::Subscribed { subscriptions, .. } if !subscriptions.is_empty());
+    replies.iter().rposition(subscribes).map_or(0, |last| last + 1)
 }
 
 /// Who sent a batch.
@@ -79,25 +91,52 @@ pub(super) struct Sender {
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) session: Arc<Session>,
+    /// Batches under way whose messages of QoS 0 wait.
+    pub(super) held: Arc<AtomicUsize>,
 }
 
 impl Sender {
     /// What a commit, or its failure, means for the publisher and the subscribers.
     pub(super) fn apply(&self, outcome: Outcome) {
-        let Outcome { publishes, routes, replies, result } = outcome;
+        let Outcome { publishes, routes, mut replies, held, result } = outcome;
+        let from = Some(self.session.number);
         match result {
             Ok(owed) => {
+                // Subscriptions come before the messages of their batch, and a message can be found before anybody hears of it.
+                let answers = replies.split_off(behind_subscriptions(&replies));
                 self.reply(replies);
+                publishes.iter().for_each(|publish| self.shared.retain(publish));
+                self.reply(answers);
                 let mut owed = owed.into_iter();
-                for (publish, route) in publishes.iter().zip(&routes) {
-                    self.shared.retain(publish);
-                    if publish.qos > 0 {
-                        let offset = if publish.owed { owed.next() } else { None };
-                        self.shared.distribute(publish, route, Some(self.session.number), offset);
-                    }
+                for (publish, route) in
+                    publishes.iter().zip(&routes).filter(|(publish, _)| held || publish.qos > 0)
+                {
+                    let offset = if publish.owed { owed.next() } else { None };
+                    self.shared.distribute(publish, route, from, offset);
                 }
             }
-            Err(refusal) => self.refuse(&publishes, replies, refusal),
+            Err(refusal) => {
+                // The session has them, whatever its client is told.
+                for reply in &replies {
+                    if let Reply::Subscribed { subscriptions, .. } = reply {
+                        self.take_effect(subscriptions);
+                    }
+                }
+                let waited = publishes.iter().zip(&routes).filter(|(publish, _)| held && publish.qos == 0);
+                for (publish, route) in waited {
+                    self.shared.distribute(publish, route, from, None);
+                }
+                self.refuse(&publishes, replies, refusal);
+            }
+        }
+        if held {
+            self.held.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn take_effect(&self, subscriptions: &[(SubscribeRequest, Subscription)]) {
+        for (request, subscription) in subscriptions {
+            self.shared.subscribe(&self.session, request, *subscription);
         }
     }
 
@@ -115,15 +154,10 @@ impl Sender {
                     }
                     answers.push((answer, id, code));
                 }
-                Reply::Subscribed { packet, retained } => {
+                Reply::Subscribed { packet, subscriptions } => {
                     self.outbox.answer(&std::mem::take(&mut answers));
                     packet.send(&self.outbox);
-                    let now_micros = self.shared.now_micros();
-                    for (message, how) in &retained {
-                        let offer =
-                            Offer { message, how, retained: true, offset: None, shared: false, now_micros };
-                        self.shared.offer(&self.session, &offer);
-                    }
+                    self.take_effect(&subscriptions);
                 }
                 Reply::Noted { id, offset } => {
                     if self.session.lock().delivery.noted(id, offset) {

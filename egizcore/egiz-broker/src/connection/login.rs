@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::CLOSING_GRACE;
+use super::{CLOSING_GRACE, linger};
 use crate::broker::Shared;
 use crate::gate::{ClientInfo, Denied, Login};
-use crate::listener::{Arrival, Writer};
+use crate::listener::Arrival;
 use crate::metrics::BrokerMetrics;
 use crate::outbox::Outbox;
 use crate::protocol::{ConnectRequest, Event, Fault, Protocol, ProtocolLimits, Version};
@@ -61,7 +61,7 @@ pub(super) async fn welcome(
             Ok(None) => {}
             Err(fault) => {
                 BrokerMetrics::count(&shared.metrics.refused_connects, fault.reason);
-                refuse_fault(&mut arrival.writer, protocol.version(), fault).await;
+                refuse_fault(arrival, protocol.version(), fault).await;
                 return None;
             }
         }
@@ -145,11 +145,11 @@ async fn refuse(shared: &Shared, arrival: &mut Arrival, request: &ConnectRequest
         Version::V5 => &[0x20, 3, 0, refusal.v5_code, 0],
         Version::V3 => &[0x20, 2, 0, refusal.v3_code],
     };
-    last_words(&mut arrival.writer, answer).await;
+    last_words(arrival, answer).await;
 }
 
 /// Answers a CONNECT that breaks a rule, as far as the version allows.
-async fn refuse_fault(writer: &mut Writer, version: Option<Version>, fault: Fault) {
+async fn refuse_fault(arrival: &mut Arrival, version: Option<Version>, fault: Fault) {
     let answer: &[u8] = match (version, fault.code) {
         (Some(Version::V5), code) => &[0x20, 3, 0, code, 0],
         // Without an id there is no session to come back to (MQTT-3.1.3-8).
@@ -158,16 +158,19 @@ async fn refuse_fault(writer: &mut Writer, version: Option<Version>, fault: Faul
         (_, 0x84) => &[0x20, 2, 0, 1],
         _ => return,
     };
-    last_words(writer, answer).await;
+    last_words(arrival, answer).await;
 }
 
 /// Writes the last packet of a connection that is closed either way.
-async fn last_words(writer: &mut Writer, packet: &[u8]) {
+async fn last_words(arrival: &mut Arrival, packet: &[u8]) {
+    let writer = &mut arrival.writer;
     let write = async {
         writer.write_all(packet).await?;
         writer.shutdown().await
     };
-    let _ = timeout(CLOSING_GRACE, write).await;
+    if let Ok(Ok(())) = timeout(CLOSING_GRACE, write).await {
+        linger::until_heard(&mut arrival.reader, CLOSING_GRACE, &CancellationToken::new()).await;
+    }
 }
 
 /// Sends CONNACK.
@@ -176,7 +179,7 @@ pub(super) fn accept(shared: &Shared, outbox: &Outbox, guest: &Guest, session_pr
     if request.version == Version::V3 {
         outbox.packet_v3(v3::Packet::ConnectAck(v3::ConnectAck {
             return_code: v3::ConnectAckReason::ConnectionAccepted,
-            session_present,
+            session_present: session_present && request.knows_session_present,
         }));
         return;
     }

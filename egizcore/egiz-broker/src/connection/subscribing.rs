@@ -1,4 +1,8 @@
-//! SUBSCRIBE and UNSUBSCRIBE: in force at once, answered once a restart would know of them.
+//! SUBSCRIBE and UNSUBSCRIBE: answered once a restart would know of them.
+//!
+//! A subscription takes effect right behind its SUBACK, in the order in which the client's packets came: what the client had
+//! published before is retained by then and not its own news, and what it publishes next reaches it. The end of a
+//! subscription takes effect at once.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -10,6 +14,7 @@ use super::Connection;
 use super::batch::{Batch, Packet, Reply};
 use crate::ledger::Note;
 use crate::protocol::{SubscribeRequest, Version};
+use crate::router::Subscription;
 use crate::topic;
 
 impl Connection<'_> {
@@ -21,14 +26,19 @@ impl Connection<'_> {
         batch: &mut Batch,
     ) {
         let mut codes = Vec::with_capacity(filters.len());
-        let mut retained = Vec::new();
+        let mut subscriptions = Vec::new();
         for request in filters {
             let filter = &*request.filter;
             if let Some(code) = self.refusal(filter) {
                 codes.push(code);
                 continue;
             }
-            let (subscription, messages) = self.shared.subscribe(&self.session, request, identifier);
+            let subscription = Subscription {
+                qos: request.qos.min(2),
+                no_local: request.no_local,
+                retain_as_published: request.retain_as_published,
+                identifier,
+            };
             let persisted = {
                 let mut state = self.session.lock();
                 state.filters.insert(filter.to_owned(), subscription);
@@ -39,8 +49,8 @@ impl Connection<'_> {
                 let (client, filter) = (self.client.client_id.clone(), filter.to_owned());
                 batch.note(Note::Subscribed { client, filter, options: subscription.into() });
             }
-            retained.extend(messages);
             codes.push(subscription.qos);
+            subscriptions.push((request.clone(), subscription));
         }
         let packet = match self.outbox.version() {
             Version::V3 => {
@@ -69,7 +79,8 @@ impl Connection<'_> {
                 }))
             }
         };
-        batch.replies.push(Reply::Subscribed { packet, retained });
+        batch.holds |= !subscriptions.is_empty();
+        batch.replies.push(Reply::Subscribed { packet, subscriptions });
     }
 
     /// Why a filter cannot be subscribed to, if so.
@@ -120,6 +131,6 @@ impl Connection<'_> {
                 status,
             })),
         };
-        batch.replies.push(Reply::Subscribed { packet, retained: Vec::new() });
+        batch.replies.push(Reply::Subscribed { packet, subscriptions: Vec::new() });
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use egiz_broker::BrokerConfig;
 
 use crate::harness::{Client, server, server_with, until};
-use crate::packets::{Connect, PING, PONG, V3, V5, counted, disconnect, packet};
+use crate::packets::{Connect, PING, PONG, QOS_2, V3, V5, counted, disconnect, packet, publish, step};
 
 #[tokio::test]
 async fn mqtt_3_2_0_1_a_client_is_let_in_without_a_session() {
@@ -229,4 +229,54 @@ async fn mqtt5_4_13_1_stopping_tells_the_clients() {
     client.expect(&disconnect(0x8B)).await;
     client.expect_end().await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn mqtt5_4_7_3_1_a_will_topic_that_is_no_topic_name_is_not_let_in() {
+    let server = server().await;
+    for (topic, code) in [("", 0x82), ("a/#", 0x81), ("a\0", 0x81)] {
+        let mut client = server.connecting(&Connect::of(V5, "c").will(topic, "", false)).await;
+        client.expect(&[0x20, 3, 0, code, 0]).await;
+        client.expect_end().await;
+    }
+}
+
+#[tokio::test]
+async fn in_3_1_a_connack_says_nothing_of_the_session() {
+    let server = server().await;
+    for _ in 0..2 {
+        let mut client = server.dial().await;
+        client.send(b"\x10\x0f\x00\x06MQIsdp\x03\x00\x00\x00\x00\x01c").await;
+        client.expect(&[0x20, 2, 0, 0]).await;
+        client.expect_nothing_but_life().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_sending_still_hears_why_it_was_told_to_go() {
+    let server = server_with(BrokerConfig { receive_max: 1, ..BrokerConfig::default() }).await;
+    let mut client = server.client(V5, "c").await;
+    let two = [publish(V5, QOS_2, "a", 1, ""), publish(V5, QOS_2, "a", 2, "")].concat();
+    client.send(&[two, PING.repeat(1000)].concat()).await;
+    until("it to be told", || {
+        server.metric("egiz_broker_closed_connections_total{reason=\"receive-maximum-exceeded\"}") == 1
+    })
+    .await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        client.send(PING).await;
+    }
+    client.expect(&step(0x50, 1)).await;
+    client.expect(&disconnect(0x93)).await;
+    client.expect_end().await;
+    // Before it is let in, too.
+    let mut stranger = server.dial().await;
+    let connect = Connect { version: 9, ..Connect::of(V5, "c") };
+    stranger.send(&[connect.bytes(), PING.repeat(1000)].concat()).await;
+    stranger.expect(&[0x20, 2, 0, 1]).await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        stranger.send(PING).await;
+    }
+    stranger.expect_end().await;
 }

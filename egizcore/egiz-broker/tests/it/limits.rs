@@ -152,7 +152,10 @@ async fn subscriptions_of_one_client_have_a_bound() {
 async fn topics_have_a_bound_in_levels() {
     let server = server().await;
     let mut client = server.client(V5, "c").await;
-    let deep = "a/".repeat(100);
+    let deepest = "/".repeat(200);
+    client.ask(&subscribe(V5, 1, &[(&deepest, 0)]), &granted(V5, 1, &[0])).await;
+    client.ask(&publish(V5, 0, &deepest, 0, "hi"), &publish(V5, 0, &deepest, 0, "hi")).await;
+    let deep = "/".repeat(201);
     client.ask(&subscribe(V5, 1, &[(&deep, 0)]), &granted(V5, 1, &[0x8F])).await;
     client.ask(&publish(V5, 0, &deep, 0, ""), &disconnect(0x90)).await;
 }

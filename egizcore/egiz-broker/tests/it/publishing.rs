@@ -78,8 +78,8 @@ async fn mqtt5_3_3_2_3_4_aliases_of_one_connection_are_not_known_in_another() {
 async fn mqtt_3_3_2_publishes_that_break_a_rule_end_the_connection_with_the_reason() {
     let server = server().await;
     for (bytes, code, what) in [
-        (publish(V5, 0, "a/#", 0, ""), 0x90, "3.3.2-2: no wildcards"),
-        (publish(V5, 0, "a\0", 0, ""), 0x90, "1.5.4-2: no NUL"),
+        (publish(V5, 0, "a/#", 0, ""), 0x81, "3.3.2-2: no wildcards"),
+        (publish(V5, 0, "a\0", 0, ""), 0x81, "1.5.4-2: no NUL"),
         (publish(V5, 0, "", 0, ""), 0x82, "3.3.2-8: no topic and no alias"),
         (publish_with(V5, 0, "a", 0, &[0x23, 0, 65], b""), 0x94, "3.3.2-9: an alias beyond the maximum"),
         (publish(V5, QOS_1, "a", 0, ""), 0x81, "2.2.1-2: packet id 0"),
