@@ -26,7 +26,7 @@ mod read;
 mod schema;
 mod write;
 
-pub(crate) use read::Part;
+pub(crate) use read::{LastCell, Part, Walk};
 pub(crate) use schema::Shapes;
 pub(crate) use write::PartWriter;
 

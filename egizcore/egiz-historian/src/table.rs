@@ -245,6 +245,12 @@ impl Table {
         }
     }
 
+    /// These rows without the columns that have no cell in them.
+    pub(crate) fn without_empty_columns(mut self) -> Self {
+        self.columns.retain(|column| column.cells.iter().any(|cell| !cell.is_absent()));
+        self
+    }
+
     /// The numbers of the rows of a tidy table with times in `[from, to)`.
     pub(crate) fn between(&self, from: i64, to: i64) -> Range<usize> {
         let begin = self.times.partition_point(|time| *time < from);

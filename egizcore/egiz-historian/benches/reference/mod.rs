@@ -9,34 +9,34 @@
 //! hold about 3.3 bits for a voltage, 6.2 for a current, 3.6 for a power factor and 1.7 for a temperature.
 
 /// Seconds between two messages of a device.
-pub const PERIOD_S: i64 = 5;
+pub(crate) const PERIOD_S: i64 = 5;
 /// Messages that a device would send in a day.
-pub const STEPS_A_DAY: usize = 86_400 / PERIOD_S as usize;
+pub(crate) const STEPS_A_DAY: usize = 86_400 / PERIOD_S as usize;
 /// 2026-03-01T00:00:00Z.
-pub const BEGIN_MS: i64 = 1_772_323_200_000;
+pub(crate) const BEGIN_MS: i64 = 1_772_323_200_000;
 
 /// The states of a machine.
-pub const STATES: [&str; 6] = ["idle", "heating", "running", "holding", "cooling", "cleaning"];
+pub(crate) const STATES: [&str; 6] = ["idle", "heating", "running", "holding", "cooling", "cleaning"];
 
 /// One message.
 #[derive(Debug, Clone)]
-pub struct Message {
+pub(crate) struct Message {
     /// When it was measured, in milliseconds since 1970.
-    pub source_ms: i64,
+    pub(crate) source_ms: i64,
     /// When it arrives.
-    pub received_ms: i64,
+    pub(crate) received_ms: i64,
     /// Voltages, currents, power factor, then temperatures.
-    pub numbers: [f64; 12],
+    pub(crate) numbers: [f64; 12],
     /// How many of them there are, 10 to 12.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Number of the state.
-    pub state: usize,
+    pub(crate) state: usize,
     /// Number of the batch.
-    pub batch: u32,
+    pub(crate) batch: u32,
 }
 
 /// A device, asked for one message after another.
-pub struct Device {
+pub(crate) struct Device {
     random: Random,
     line: Walk,
     grid: Walk,
@@ -101,10 +101,10 @@ struct Batches {
 
 impl Device {
     /// The device with this number.
-    pub fn new(number: usize, seed: u64) -> Self {
+    pub(crate) fn new(number: usize, seed: u64) -> Self {
         let line = (number / 10) as u64;
         let mut random = Random(seed ^ (number as u64 + 1).wrapping_mul(0xA24B_AED4_963E_E407));
-        let stray_ms = if number % 5 == 0 { 0.0 } else { 4.0 + 20.0 * random.uniform() };
+        let stray_ms = if number.is_multiple_of(5) { 0.0 } else { 4.0 + 20.0 * random.uniform() };
         let zones = 3 + number % 3;
         Self {
             line: Walk::new(seed ^ (line + 7777), 0.002, 0.05),
@@ -121,7 +121,7 @@ impl Device {
     }
 
     /// Its next message; nothing where that one is lost.
-    pub fn next(&mut self) -> Option<Message> {
+    pub(crate) fn next(&mut self) -> Option<Message> {
         let second = self.step * PERIOD_S;
         self.step += 1;
         if second >= self.batch.until {

@@ -176,11 +176,6 @@ impl Part {
         self.things.iter().map(|thing| thing.id.as_str())
     }
 
-    /// Which columns it has; a key may come more than once.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &ColumnKey> {
-        self.columns.iter().map(|column| &column.key)
-    }
-
     /// A Thing's rows with times in `[from, to)`, of the wanted columns.
     ///
     /// # Errors
@@ -200,7 +195,8 @@ impl Part {
         if rows.is_empty() {
             return Ok(Table::default());
         }
-        let mut table = self.read_rows(thing, rows, wanted, texts)?;
+        let rows = thing.row + rows.start..thing.row + rows.end;
+        let mut table = self.read_rows(thing.group, rows, wanted, texts)?;
         let inside = table.between(from, to);
         if inside.len() < table.len() {
             table = table.rows(inside);
@@ -208,43 +204,27 @@ impl Part {
         Ok(table)
     }
 
-    /// Rows of a Thing by their numbers.
-    pub(crate) fn read_rows(
+    /// Rows of a group by their numbers.
+    fn read_rows(
         &self,
-        thing: &DescribedThing,
+        group: u32,
         rows: Range<u32>,
         wanted: &dyn Fn(&ColumnKey) -> bool,
         texts: &mut Texts,
     ) -> Result<Table, PartError> {
-        let in_group = thing.row + rows.start..thing.row + rows.end;
-        let mut table = Table::default();
-        let numbers: Vec<usize> = std::iter::once(1)
-            .chain(std::iter::once(2))
-            .chain(
-                (0..self.columns.len())
-                    .filter(|index| wanted(&self.columns[*index].key))
-                    .map(|index| index + FIXED_COLUMNS),
-            )
-            .collect();
-        let window = self.window(thing.group, &numbers)?;
-        for number in numbers {
-            let raw = self.column(&window, thing.group, number, in_group.clone())?;
-            match number.checked_sub(FIXED_COLUMNS) {
-                None => match raw.values {
-                    RawValues::Longs(times) => {
-                        table.times =
-                            times.into_iter().map(|time| time.saturating_mul(self.time_unit)).collect();
-                    }
-                    RawValues::Ints(delays) => {
-                        table.delays = delays
-                            .into_iter()
-                            .map(|delay| u32::try_from(delay).unwrap_or_default())
-                            .collect();
-                    }
-                    _ => return Err(PartError::damaged(&self.name, "a fixed column has another type")),
-                },
-                Some(index) => self.put_cells(&mut table, index, &raw, texts)?,
-            }
+        let indexes: Vec<usize> =
+            (0..self.columns.len()).filter(|index| wanted(&self.columns[*index].key)).collect();
+        let numbers: Vec<usize> =
+            [1, 2].into_iter().chain(indexes.iter().map(|index| index + FIXED_COLUMNS)).collect();
+        let window = self.window(group, &numbers)?;
+        let mut table = Table {
+            times: self.times(&window, group, rows.clone())?,
+            delays: self.delays(&window, group, rows.clone())?,
+            columns: Vec::new(),
+        };
+        for index in indexes {
+            let raw = self.column(&window, group, index + FIXED_COLUMNS, rows.clone())?;
+            self.put_cells(&mut table, index, &raw, texts)?;
         }
         Ok(table)
     }
@@ -298,6 +278,15 @@ impl Part {
         Ok(raw)
     }
 
+    /// The cell that a column's last value makes of `before`, which is what the columns of its key before it say.
+    fn last_cell(&self, index: usize, raw: &Raw, before: Cell, texts: &mut Texts) -> Result<Cell, PartError> {
+        let last = Raw { rows: 1, present: vec![1], values: raw.values.last() };
+        let column = Column { key: self.columns[index].key.clone(), cells: vec![before] };
+        let mut table = Table { times: vec![0], delays: vec![0], columns: vec![column] };
+        self.put_cells(&mut table, index, &last, texts)?;
+        Ok(table.columns[0].cell(0))
+    }
+
     /// Brings what a column says into the table's column of the same key.
     fn put_cells(
         &self,
@@ -320,8 +309,11 @@ impl Part {
         match (&raw.values, form) {
             (RawValues::Longs(values), Form::Steps(_)) => {
                 let divisor = divisor.ok_or_else(|| damaged("its divisor is unknown"))?;
-                for (row, steps) in rows.zip(values) {
-                    cells[row] = Cell::number(divisor.value(*steps));
+                if divisor.number() == 1.0 {
+                    rows.zip(values).for_each(|(row, value)| cells[row] = Cell::int(*value));
+                } else {
+                    rows.zip(values)
+                        .for_each(|(row, steps)| cells[row] = Cell::number(divisor.value(*steps)));
                 }
             }
             (RawValues::Longs(values), Form::Wide) => {
@@ -360,38 +352,100 @@ impl Part {
         Ok(())
     }
 
-    /// Stretches of a Thing's rows before a time, the newest first, until each column was seen with a value.
+    /// The last cell before a time of each column of a Thing, with the number of its row's time and delay.
+    ///
+    /// Of a property only the columns of its last form are among them: where a list became a text, the text is.
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub(crate) fn last_tables(
+    pub(crate) fn last_cells(
         &self,
         thing: &str,
         before: i64,
         texts: &mut Texts,
-    ) -> Result<Vec<Table>, PartError> {
+    ) -> Result<Vec<LastCell>, PartError> {
         let Some(thing) = self.by_id.get(thing).map(|index| &self.things[*index]) else {
             return Ok(Vec::new());
         };
         let page_rows = u32::try_from(PAGE_ROWS).expect("it is small");
         let mut end = rows_around(thing, i64::MIN, before).end;
-        let mut missing: Vec<&ColumnKey> = self.keys().collect();
-        let mut tables = Vec::new();
+        let mut missing: Vec<usize> = (0..self.columns.len()).collect();
+        let mut found = Vec::new();
+        if end == 0 {
+            return Ok(found);
+        }
+        let all: Vec<usize> = (0..self.descriptions.len()).collect();
+        let window = self.window(thing.group, &all)?;
         while end > 0 && !missing.is_empty() {
             let begin = (end - 1) / page_rows * page_rows;
-            let wanted = |key: &ColumnKey| missing.iter().any(|missing| key.same_property(missing));
-            let table = self.read_rows(thing, begin..end, &wanted, texts)?;
-            let inside = table.between(i64::MIN, before).end;
-            missing.retain(|key| {
-                !table.columns.iter().any(|column| {
-                    column.key.same_property(key)
-                        && column.cells.iter().take(inside).any(|cell| !cell.is_absent())
-                })
-            });
-            tables.push(table);
+            let times = self.times(&window, thing.group, thing.row + begin..thing.row + end)?;
+            let inside = times.partition_point(|time| *time < before);
+            let rows = thing.row + begin..thing.row + begin + u32::try_from(inside).unwrap_or_default();
             end = begin;
+            if rows.is_empty() {
+                continue;
+            }
+            let mut raws = Vec::with_capacity(missing.len());
+            for index in &missing {
+                let raw = self.column(&window, thing.group, index + FIXED_COLUMNS, rows.clone())?;
+                let last = raw.present.iter().rposition(|present| *present == 1);
+                raws.extend(last.map(|last| (*index, last, raw)));
+            }
+            let mut delays = None;
+            let of_one_property = |a: &(usize, usize, Raw), b: &(usize, usize, Raw)| {
+                self.columns[a.0].key.same_property(&self.columns[b.0].key)
+            };
+            for of_property in raws.chunk_by(of_one_property) {
+                let row = of_property.iter().map(|(_, last, _)| *last).max().unwrap_or_default();
+                if delays.is_none() {
+                    delays = Some(self.delays(&window, thing.group, rows.clone())?);
+                }
+                let delay = delays.as_ref().and_then(|delays| delays.get(row).copied()).unwrap_or_default();
+                let mut cells: Vec<LastCell> = Vec::new();
+                for (index, last, raw) in of_property {
+                    if *last != row {
+                        continue;
+                    }
+                    let key = &self.columns[*index].key;
+                    let before = match cells.last() {
+                        Some((known, _, _, cell)) if known == key => *cell,
+                        _ => Cell::ABSENT,
+                    };
+                    let cell = self.last_cell(*index, raw, before, texts)?;
+                    match cells.last_mut() {
+                        Some((known, _, _, known_cell)) if known == key => *known_cell = cell,
+                        _ => cells.push((key.clone(), times[row], delay, cell)),
+                    }
+                }
+                let key = &self.columns[of_property[0].0].key;
+                missing.retain(|index| !self.columns[*index].key.same_property(key));
+                found.extend(cells);
+            }
         }
-        Ok(tables)
+        Ok(found)
+    }
+
+    /// All Things with all their rows, in the order of the file; each row group is read once.
+    pub(crate) fn walk(self: &Arc<Self>) -> Walk {
+        Walk { part: Arc::clone(self), next: 0, group: None }
+    }
+
+    fn times(&self, window: &Window, group: u32, rows: Range<u32>) -> Result<Vec<i64>, PartError> {
+        match self.column(window, group, 1, rows)?.values {
+            RawValues::Longs(times) => {
+                Ok(times.into_iter().map(|time| time.saturating_mul(self.time_unit)).collect())
+            }
+            _ => Err(PartError::damaged(&self.name, "its times have another type")),
+        }
+    }
+
+    fn delays(&self, window: &Window, group: u32, rows: Range<u32>) -> Result<Vec<u32>, PartError> {
+        match self.column(window, group, 2, rows)?.values {
+            RawValues::Ints(delays) => {
+                Ok(delays.into_iter().map(|delay| u32::try_from(delay).unwrap_or_default()).collect())
+            }
+            _ => Err(PartError::damaged(&self.name, "its delays have another type")),
+        }
     }
 
     /// The file's length.
@@ -402,6 +456,44 @@ impl Part {
     /// CRC-32C of the footer, from its first byte to the end of the file.
     pub(crate) fn footer_crc32c(&self) -> u32 {
         self.footer_crc32c
+    }
+}
+
+/// The last cell of a column: which, when, how many seconds late, what.
+pub(crate) type LastCell = (ColumnKey, i64, u32, Cell);
+
+/// A part from its first Thing to its last.
+pub(crate) struct Walk {
+    part: Arc<Part>,
+    next: usize,
+    /// The row group at hand, and its number.
+    group: Option<(u32, Table)>,
+}
+
+impl Walk {
+    /// The id of the Thing that comes next.
+    pub(crate) fn peek(&self) -> Option<&str> {
+        self.part.things.get(self.next).map(|thing| thing.id.as_str())
+    }
+
+    /// The rows of the Thing that comes next. The texts must be the same each time.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub(crate) fn take(&mut self, texts: &mut Texts) -> Result<Table, PartError> {
+        let Some(thing) = self.part.things.get(self.next) else { return Ok(Table::default()) };
+        let rows = thing.row as usize..(thing.row + thing.rows) as usize;
+        let table = match &self.group {
+            Some((group, table)) if *group == thing.group => table,
+            _ => {
+                let all = 0..self.part.group_rows[thing.group as usize];
+                let table = self.part.read_rows(thing.group, all, &|_| true, texts)?;
+                &self.group.insert((thing.group, table)).1
+            }
+        };
+        self.next += 1;
+        let is_whole = rows.len() == table.len();
+        Ok(if is_whole { table.clone() } else { table.rows(rows).without_empty_columns() })
     }
 }
 
@@ -492,6 +584,19 @@ enum RawValues {
     Doubles(Vec<f64>),
     Bools(Vec<bool>),
     Texts(Vec<ByteArray>),
+}
+
+impl RawValues {
+    /// Only the last of them.
+    fn last(&self) -> Self {
+        match self {
+            Self::Longs(values) => Self::Longs(values.last().copied().into_iter().collect()),
+            Self::Ints(values) => Self::Ints(values.last().copied().into_iter().collect()),
+            Self::Doubles(values) => Self::Doubles(values.last().copied().into_iter().collect()),
+            Self::Bools(values) => Self::Bools(values.last().copied().into_iter().collect()),
+            Self::Texts(values) => Self::Texts(values.last().cloned().into_iter().collect()),
+        }
+    }
 }
 
 impl Raw {

@@ -1,6 +1,7 @@
 //! Parts give back what was put into them, whole or by pieces, and never anything else.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use egiz_model::{Quality, QualityReason, Timestamp, Value};
 use proptest::prelude::*;
@@ -146,15 +147,27 @@ fn the_last_value_of_each_column_is_found_however_long_ago_it_came() {
     let mut written = written();
     let part = written.open(None).expect("whole");
     let (id, table) = &written.tables[1];
-    let tables = part.last_tables(id, i64::MAX, &mut written.texts).expect("whole");
-    let times: Vec<i64> = tables
-        .iter()
-        .filter(|table| table.columns.iter().any(|column| *column.key.property == *"once"))
-        .flat_map(|table| table.times.clone())
-        .collect();
-    assert!(times.contains(&table.times[1000]), "the stretch with the one value is among them");
-    let none = part.last_tables(id, table.times[0], &mut written.texts).expect("whole");
-    assert!(none.iter().all(|table| table.times.iter().all(|time| *time >= written.tables[1].1.times[0])));
+    let (last, times) = (table.len() - 1, &table.times);
+    let cells = part.last_cells(id, i64::MAX, &mut written.texts).expect("whole");
+    let found: Vec<_> = cells.iter().map(|(key, time, ..)| (key.to_string(), *time)).collect();
+    assert_eq!(found, [("f.tenths".to_owned(), times[last]), ("f.once".to_owned(), times[1000])]);
+    let cells = part.last_cells(id, times[1000], &mut written.texts).expect("whole");
+    let found: Vec<_> = cells.iter().map(|(key, time, ..)| (key.to_string(), *time)).collect();
+    assert_eq!(found, [("f.tenths".to_owned(), times[999])]);
+    assert!(part.last_cells(id, times[0], &mut written.texts).expect("whole").is_empty());
+}
+
+#[test]
+fn a_walk_gives_all_things_in_their_order() {
+    let mut written = written();
+    let part = Arc::new(written.open(None).expect("whole"));
+    let mut walk = part.walk();
+    for (id, table) in &written.tables {
+        assert_eq!(walk.peek(), Some(id.as_str()));
+        let read = walk.take(&mut written.texts).expect("whole");
+        assert_eq!(said(&read, &written.texts), said(table, &written.texts));
+    }
+    assert_eq!(walk.peek(), None);
 }
 
 /// A page's checksum is where the format has it, so that a flipped bit is an error, not another value.

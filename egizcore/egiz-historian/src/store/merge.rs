@@ -11,7 +11,7 @@ use super::seal::Place;
 use super::{DAY_MICROS, Historian, HistoryError, Published};
 use crate::cell::{Cell, Texts};
 use crate::manifest::{Entry, Level, Manifest};
-use crate::part::{Part, PartError};
+use crate::part::{Part, PartError, Walk};
 use crate::table::{Column, Table};
 
 impl Historian {
@@ -48,19 +48,11 @@ impl Historian {
         let mut parts: Vec<(&Entry, &Arc<Part>)> =
             published.open_parts().filter(|(entry, _)| old.contains(entry)).collect();
         parts.sort_by_key(|(entry, _)| entry.rank);
-        let ids: BTreeSet<&str> = parts.iter().flat_map(|(_, part)| part.things()).collect();
         let place = Place { day: first.day, family: &first.family, level };
         let texts = RefCell::new(Texts::default());
-        let table_of = |id: &str| -> Result<Table, PartError> {
-            let mut table = Table::default();
-            for (_, part) in &parts {
-                table.append(&part.read(id, i64::MIN, i64::MAX, &|_| true, &mut texts.borrow_mut())?);
-            }
-            table.tidy();
-            Ok(table)
-        };
-        let tables = || ids.iter().map(|id| Ok((*id, table_of(id)?)));
-        let entry = self.write_part_reading(&place, manifest.next_number, &texts, tables)?;
+        let tables =
+            || Together { walks: parts.iter().map(|(_, part)| part.walk()).collect(), texts: &texts };
+        let entry = self.write_part(&place, manifest.next_number, &texts, tables)?;
         if let Some(mut entry) = entry {
             entry.rank = old.iter().map(|entry| entry.rank).max().unwrap_or_default();
             manifest.next_number += 1;
@@ -93,10 +85,13 @@ impl Historian {
             let tables = || {
                 ids.iter().map(|id| {
                     let mut texts = texts.borrow_mut();
-                    Ok((*id, last_rows(published.last_before(id, Some(family), begin, &mut texts)?)))
+                    Ok((
+                        (*id).to_owned(),
+                        last_rows(published.last_before(id, Some(family), begin, &mut texts)?),
+                    ))
                 })
             };
-            if let Some(mut entry) = self.write_part_reading(&place, manifest.next_number, &texts, tables)? {
+            if let Some(mut entry) = self.write_part(&place, manifest.next_number, &texts, tables)? {
                 entry.rank = rank;
                 manifest.next_number += 1;
                 added.push(entry);
@@ -110,31 +105,38 @@ impl Historian {
         self.put_in_force(manifest, |_| ())
     }
 
-    /// As [`Self::write_part`], for tables whose texts come while they are read.
-    fn write_part_reading<'a, I>(
-        &self,
-        place: &Place<'_>,
-        number: u64,
-        texts: &RefCell<Texts>,
-        tables: impl Fn() -> I,
-    ) -> Result<Option<Entry>, HistoryError>
-    where
-        I: Iterator<Item = Result<(&'a str, Table), PartError>>,
-    {
-        // The first pass brings every text in, so that the second finds them all in this copy.
-        for table in tables() {
-            table?;
-        }
-        let known = texts.borrow().clone();
-        self.write_part(place, number, &known, tables)
-    }
-
     /// Removes files that are no longer in force; who reads them has them open.
     fn remove(&self, parts: &[Entry]) -> Result<(), HistoryError> {
         for entry in parts {
             self.disk.remove(&entry.name).map_err(|error| PartError::io(&entry.name, error))?;
         }
         Ok(())
+    }
+}
+
+/// Parts of one day and family, walked through side by side.
+struct Together<'a> {
+    /// By rank: of what two say of the same time, the later one holds.
+    walks: Vec<Walk>,
+    texts: &'a RefCell<Texts>,
+}
+
+impl Iterator for Together<'_> {
+    type Item = Result<(String, Table), PartError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let id = self.walks.iter().filter_map(Walk::peek).min()?.to_owned();
+        let mut table = Table::default();
+        for walk in &mut self.walks {
+            if walk.peek() == Some(&id) {
+                match walk.take(&mut self.texts.borrow_mut()) {
+                    Ok(rows) => table.append(&rows),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+        }
+        table.tidy();
+        Some(Ok((id, table)))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cell::{Cell, Kind, Texts};
 use crate::column::{ColumnKey, Place};
 use crate::head::Head;
 use crate::manifest::Level;
-use crate::part::PartError;
+use crate::part::{LastCell, PartError};
 use crate::series::Sample;
 use crate::table::{Reading, Table};
 
@@ -44,9 +44,6 @@ pub struct ThingState {
     /// Its properties by feature and name. Those that had been taken away are not among them.
     pub properties: Vec<PropertyState>,
 }
-
-/// The last cell of a column: which, when, how late, what.
-pub(super) type LastCell = (ColumnKey, i64, u32, Cell);
 
 impl Rows {
     /// How many there are.
@@ -260,9 +257,7 @@ impl Published {
         let mut last = Vec::new();
         for (entry, part) in self.relevant(before) {
             if family.is_none_or(|family| entry.family == family) {
-                for table in part.last_tables(thing, before, texts)? {
-                    take_newer(&mut last, &table, before);
-                }
+                take_newer_cells(&mut last, part.last_cells(thing, before, texts)?);
             }
         }
         Ok(last)
@@ -271,35 +266,35 @@ impl Published {
 
 /// Puts the last values before a time that a table has in place of older ones.
 fn take_newer(last: &mut Vec<LastCell>, table: &Table, before: i64) {
-    let mut done: Vec<&ColumnKey> = Vec::new();
-    for column in &table.columns {
-        let key = &column.key;
-        if done.iter().any(|known| known.same_property(key)) {
+    // A head's rows are in the order in which they came; of one time, the last holds.
+    let mut order: Vec<usize> = (0..table.len()).filter(|row| table.times[*row] < before).collect();
+    order.sort_by_key(|row| table.times[*row]);
+    let mut columns: Vec<_> = table.columns.iter().collect();
+    columns.sort_by(|a, b| a.key.cmp(&b.key));
+    for of_property in columns.chunk_by(|a, b| a.key.same_property(&b.key)) {
+        let is_there = |row: &usize| of_property.iter().any(|column| !column.cell(*row).is_absent());
+        let Some(row) = order.iter().rev().copied().find(is_there) else { continue };
+        let cells = of_property.iter().filter(|column| !column.cell(row).is_absent());
+        let cells = cells
+            .map(|column| (column.key.clone(), table.times[row], table.delays[row], column.cell(row)))
+            .collect();
+        take_newer_cells(last, cells);
+    }
+}
+
+/// Puts cells in place of those of the same property that are older, or of the same time and came before.
+fn take_newer_cells(last: &mut Vec<LastCell>, mut cells: Vec<LastCell>) {
+    cells.sort_by(|a, b| a.0.cmp(&b.0));
+    for of_property in cells.chunk_by(|a, b| a.0.same_property(&b.0)) {
+        let (key, time, ..) = &of_property[0];
+        let known = last.iter().find(|(known, ..)| known.same_property(key)).map(|(_, time, ..)| *time);
+        if known.is_some_and(|known| known > *time) {
             continue;
         }
-        done.push(key);
-        let of_property: Vec<_> =
-            table.columns.iter().filter(|column| column.key.same_property(key)).collect();
-        // A head's rows are in the order in which they came; of one time, the last holds.
-        let newest = (0..table.len())
-            .filter(|row| {
-                table.times[*row] < before && of_property.iter().any(|column| !column.cell(*row).is_absent())
-            })
-            .max_by_key(|row| (table.times[*row], *row));
-        let Some(row) = newest else { continue };
-        let (time, delay) = (table.times[row], table.delays[row]);
-        let known =
-            last.iter().filter(|(known, ..)| known.same_property(key)).map(|(_, time, ..)| *time).max();
-        if known.is_some_and(|known| known > time) {
-            continue;
+        if known.is_some() {
+            last.retain(|(known, ..)| !known.same_property(key));
         }
-        last.retain(|(known, ..)| !known.same_property(key));
-        for column in of_property {
-            let cell = column.cell(row);
-            if !cell.is_absent() {
-                last.push((column.key.clone(), time, delay, cell));
-            }
-        }
+        last.extend_from_slice(of_property);
     }
 }
 

@@ -1,5 +1,6 @@
 //! From memory to parts: one part for each day and family, all of them in force at once.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::BufWriter;
 use std::sync::Arc;
@@ -50,11 +51,12 @@ impl Historian {
         let oldest = day_of(now.as_micros()) - i64::from(self.settings.retention_days);
         let (sorted, expired) = sort(head, oldest);
         let mut manifest = self.state.lock().published.manifest.clone();
+        let texts = RefCell::new(head.texts.clone());
         let mut sealed = 0;
         for ((day, family), things) in sorted {
             let place = Place { day, family: &family, level: Level::Sealed };
-            let tables = || things.iter().map(|(id, table)| Ok((&**id, table.clone())));
-            let entry = self.write_part(&place, manifest.next_number, &head.texts, tables)?;
+            let tables = || things.iter().map(|(id, table)| Ok((id.to_string(), table.clone())));
+            let entry = self.write_part(&place, manifest.next_number, &texts, tables)?;
             let Some(mut entry) = entry else { continue };
             entry.rank = manifest.next_number;
             manifest.next_number += 1;
@@ -86,17 +88,17 @@ impl Historian {
         Ok(())
     }
 
-    /// Writes a part from tables in the order of ids; `tables` is asked for them twice. The part is whole and synced under
+    /// Writes a part from tables in the order of ids; `tables` is asked for them twice, and may add to the texts. The part is whole and synced under
     /// its name, and not in force yet. Nothing where there were no rows.
-    pub(super) fn write_part<'a, I>(
+    pub(super) fn write_part<I>(
         &self,
         place: &Place<'_>,
         number: u64,
-        texts: &Texts,
+        texts: &RefCell<Texts>,
         tables: impl Fn() -> I,
     ) -> Result<Option<Entry>, HistoryError>
     where
-        I: Iterator<Item = Result<(&'a str, Table), PartError>>,
+        I: Iterator<Item = Result<(String, Table), PartError>>,
     {
         let mut shapes = Shapes::default();
         for table in tables() {
@@ -109,9 +111,9 @@ impl Historian {
         let mut writer = PartWriter::begin(file, place.family, &shapes).map_err(parquet)?;
         for table in tables() {
             let (id, table) = table?;
-            writer.add(id, table, texts).map_err(parquet)?;
+            writer.add(&id, table, &texts.borrow()).map_err(parquet)?;
         }
-        let (written, file) = writer.finish(texts).map_err(parquet)?;
+        let (written, file) = writer.finish(&texts.borrow()).map_err(parquet)?;
         let mut file = file.into_inner().map_err(|error| io(error.into_error()))?;
         file.sync().map_err(io)?;
         drop(file);

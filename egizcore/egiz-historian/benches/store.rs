@@ -1,0 +1,132 @@
+//! What is promised of the historian, over the reference workload: bytes for a sample after the day is put together (at most
+//! 0.70), samples a second through memory, sealing and merging on one core (over 2 million), a day of one Thing with all
+//! properties (p95 under 10 ms), the state of all Things at any time (p95 under 50 ms).
+//!
+//! `cargo bench -p egiz-historian [-- <things>]` prints one line for each. Samples are numbers; states and batches are stored
+//! and their bytes counted, but they do not count as samples.
+
+mod reference;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use egiz_historian::disk::Folder;
+use egiz_historian::{Historian, Settings};
+use egiz_model::{Quality, QualityReason, Timestamp, ValueRef};
+use reference::{BEGIN_MS, Device, STATES, STEPS_A_DAY};
+
+const NAMES: [&str; 12] = ["u1", "u2", "u3", "i1", "i2", "i3", "pf", "t1", "t2", "t3", "t4", "t5"];
+/// Messages of a device between two seals: five minutes.
+const STEPS_A_SEAL: usize = 60;
+
+#[expect(clippy::print_stdout, reason = "it is what the bench is for")]
+fn main() {
+    let things = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(200);
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Arc::new(Folder::open(folder.path()).expect("it is made"));
+    let (historian, _) = Historian::open(disk, Settings::default()).expect("it opens");
+    let ids: Vec<String> = (0..things).map(|number| format!("factory:machine-{number:04}")).collect();
+    let mut devices: Vec<Device> = (0..things).map(|number| Device::new(number, 1)).collect();
+
+    let (mut numbers, mut offset) = (0_u64, 0);
+    let (mut taking, mut sealing, mut merging) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let mut batch = Vec::new();
+    for step in 0..STEPS_A_DAY {
+        batch.clear();
+        for (device, id) in devices.iter_mut().zip(&ids) {
+            batch.extend(device.next().map(|message| (id, format!("B-{}", message.batch), message)));
+        }
+        let begun = Instant::now();
+        let mut intake = historian.intake();
+        for (id, batch, message) in &batch {
+            let (source, received) =
+                (Timestamp::from_millis(message.source_ms), Timestamp::from_millis(message.received_ms));
+            let mut row = intake.row(id, "openegiz:machine:1.0.0", source, received);
+            let (good, none) = (Quality::Good, QualityReason::None);
+            for (name, number) in NAMES.iter().zip(&message.numbers[..message.count]) {
+                let feature = if name.starts_with('t') { "thermal" } else { "electrical" };
+                row.set(feature, name, &ValueRef::Float(*number), good, none);
+            }
+            row.set("status", "state", &ValueRef::Text(STATES[message.state]), good, none);
+            row.set("business_context", "batch_id", &ValueRef::Text(batch), good, none);
+            intake.done(offset);
+            offset += 1;
+            numbers += message.count as u64;
+        }
+        drop(intake);
+        taking += begun.elapsed();
+        let now = Timestamp::from_millis(BEGIN_MS + (step as i64 + 1) * 5000);
+        if (step + 1) % STEPS_A_SEAL == 0 {
+            let begun = Instant::now();
+            historian.seal(now).expect("sealed");
+            sealing += begun.elapsed();
+            let begun = Instant::now();
+            while historian.maintain(now).expect("maintained") {}
+            merging += begun.elapsed();
+        }
+    }
+    let today = historian.status();
+    read_back(&historian, &ids, "while the day goes on");
+    let begun = Instant::now();
+    let next_day = Timestamp::from_millis(BEGIN_MS + 86_400_000 + 7_200_000);
+    while historian.maintain(next_day).expect("maintained") {}
+    merging += begun.elapsed();
+    let status = historian.status();
+    let per_sample = |bytes: u64| bytes as f64 / numbers as f64;
+    println!("{things} Things, {numbers} numbers in a day; {} parts before the day's merge", today.parts);
+    println!("bytes a sample before the day's merge: {:.3}", per_sample(today.disk_bytes));
+    println!("bytes a sample after it, all included: {:.3}", per_sample(status.disk_bytes));
+    let all = taking + sealing + merging;
+    println!(
+        "samples a second on one core: {:.2} M (taking in {:.1} s, sealing {:.1} s, merging {:.1} s)",
+        numbers as f64 / all.as_secs_f64() / 1e6,
+        taking.as_secs_f64(),
+        sealing.as_secs_f64(),
+        merging.as_secs_f64()
+    );
+    read_back(&historian, &ids, "after the day's merge");
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the bench is for")]
+fn read_back(historian: &Historian, ids: &[String], when: &str) {
+    let at = |step: usize| Timestamp::from_millis(BEGIN_MS + step as i64 * 5000);
+    let mut days: Vec<Duration> = (0..60)
+        .map(|round| {
+            let begun = Instant::now();
+            let id = &ids[round * 37 % ids.len()];
+            black_box(historian.read(id, at(0), at(STEPS_A_DAY), |_, _| true).expect("readable"));
+            begun.elapsed()
+        })
+        .collect();
+    let mut charts: Vec<Duration> = (0..60)
+        .map(|round| {
+            let begun = Instant::now();
+            let id = &ids[round * 37 % ids.len()];
+            let rows = historian.read(id, at(0), at(STEPS_A_DAY), |_, property| property == "i1");
+            black_box(rows.expect("readable").samples("electrical", "i1", None));
+            begun.elapsed()
+        })
+        .collect();
+    let mut states: Vec<Duration> = (0..12)
+        .map(|round| {
+            let begun = Instant::now();
+            let states = historian.state_at(at(997 + round * 1381)).expect("readable");
+            assert_eq!(states.len(), ids.len());
+            begun.elapsed()
+        })
+        .collect();
+    for (what, durations) in [
+        ("a day of one Thing, all properties", &mut days),
+        ("a day of one property", &mut charts),
+        ("the state of all Things at a time", &mut states),
+    ] {
+        durations.sort();
+        let (median, high) = (durations[durations.len() / 2], durations[durations.len() * 95 / 100]);
+        println!("{what}, {when}: p50 {:.1} ms, p95 {:.1} ms", millis(median), millis(high));
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
