@@ -45,6 +45,10 @@ use read_size::ReadSize;
 const CLOSING_GRACE: Duration = Duration::from_secs(1);
 /// How long a connection that is taken over may take to be gone.
 const TAKEOVER_GRACE: Duration = Duration::from_secs(5);
+/// How long it may take to hand over what its client had sent.
+const TAKEOVER_READING: Duration = Duration::from_secs(1);
+/// How long a client must be silent for everything that it had sent before it connected anew to be there.
+const TAKEOVER_SILENCE: Duration = Duration::from_millis(20);
 /// Topics that a client publishes to, or was denied, remembered; beyond, they are asked anew.
 const REMEMBERED_TOPICS: usize = 64;
 
@@ -61,6 +65,7 @@ enum End {
 }
 
 const GONE: End = End::Gone { session_expiry_s: None };
+const TAKEN_OVER: End = End::Closed("session-taken-over", 0x8E);
 
 pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: CancellationToken) {
     let shared = &broker.0;
@@ -77,6 +82,10 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         Version::V3 => u32::MAX,
     };
     let outbox = Arc::new(Outbox::new(takes, receive_max, shared.config.outbox_bytes_max));
+    if let Some(older) = shared.tell_to_go(&guest.client.client_id) {
+        // The client may have said good-bye there, with all that this means for its will and its session.
+        let _ = timeout(TAKEOVER_GRACE, older.cancelled()).await;
+    }
     let taken_up = shared.take_up(&guest.client, request, guest.session_expiry_s, &outbox);
     let Some(mut taken_up) = taken_up else {
         return login::refuse_session(shared, &mut arrival, &guest.request).await;
@@ -113,6 +122,7 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         held: Arc::default(),
         known: Vec::new(),
         denied: BTreeSet::new(),
+        takeover: taken_up.takeover.clone(),
     };
     if let Some(will) = taken_up.due_will.take() {
         shared.publish_will(will);
@@ -138,14 +148,13 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         };
         tokio::select! {
             end = serving => end,
-            () = taken_up.takeover.cancelled() => End::Closed("session-taken-over", 0x8E),
+            () = too_long_after(&taken_up.takeover) => TAKEN_OVER,
             () = stop.cancelled() => End::Closed("server-shutting-down", 0x8B),
             () = withdrawn(&*guest.client.rights) => End::Closed("rights-withdrawn", 0x87),
             // Closed by somebody else: a commit failed, or the writer.
             () = outbox.closed.cancelled() => GONE,
         }
     };
-    taken_up.gone.cancel();
     let was_told_to_go = matches!(end, End::Fault(_) | End::Closed(..));
     let (will, session_expiry_s) = match end {
         End::Goodbye { session_expiry_s } => (None, session_expiry_s),
@@ -173,6 +182,7 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         served.take_will(will, &mut last);
     }
     served.hand_over(last).await;
+    taken_up.gone.cancel();
     shared.metrics.connections.dec();
     outbox.close();
     if let Err(error) = writing.await
@@ -193,6 +203,20 @@ async fn withdrawn(rights: &dyn TopicRights) {
     }
 }
 
+/// What a future gives within that time, or at all where there is no limit.
+async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
+    match limit {
+        None => Some(future.await),
+        Some(limit) => timeout(limit, future).await.ok(),
+    }
+}
+
+/// Waits until a connection that is to be given up has had its time.
+async fn too_long_after(takeover: &CancellationToken) {
+    takeover.cancelled().await;
+    tokio::time::sleep(TAKEOVER_READING).await;
+}
+
 struct Connection<'b> {
     shared: &'b Arc<Shared>,
     protocol: Protocol,
@@ -208,6 +232,8 @@ struct Connection<'b> {
     known: Vec<(ByteString, Arc<Route>)>,
     /// Topics whose refusal was logged.
     denied: BTreeSet<String>,
+    /// Cancelled when the client has connected anew.
+    takeover: CancellationToken,
 }
 
 impl Connection<'_> {
@@ -235,12 +261,16 @@ impl Connection<'_> {
             }
             self.outbox.room().await;
             self.read_size.prepare(&mut self.buffer);
-            let read = match silence_max {
-                None => reader.read_buf(&mut self.buffer).await,
-                Some(silence) => match timeout(silence, reader.read_buf(&mut self.buffer)).await {
-                    Ok(read) => read,
-                    Err(_) => return End::Closed("keep-alive-timeout", 0x8D),
-                },
+            // What the client had sent before it connected anew is still taken: it may have said good-bye.
+            let is_taken_over = self.takeover.is_cancelled();
+            let silence_max = if is_taken_over { Some(TAKEOVER_SILENCE) } else { silence_max };
+            let read = tokio::select! {
+                biased;
+                read = within(silence_max, reader.read_buf(&mut self.buffer)) => read,
+                () = self.takeover.cancelled(), if !is_taken_over => continue,
+            };
+            let Some(read) = read else {
+                return if is_taken_over { TAKEN_OVER } else { End::Closed("keep-alive-timeout", 0x8D) };
             };
             match read {
                 Ok(0) | Err(_) => return GONE,

@@ -72,6 +72,15 @@ impl Sessions {
 }
 
 impl Shared {
+    /// Tells the connection that the client has, if any, to go; it is gone when this is cancelled.
+    pub(crate) fn tell_to_go(&self, client_id: &str) -> Option<CancellationToken> {
+        let session = self.sessions.by_client.lock().get(client_id).cloned()?;
+        let state = session.lock();
+        let online = state.online.as_ref()?;
+        online.takeover.cancel();
+        Some(online.gone.clone())
+    }
+
     /// Takes the client's session up, or makes one (3.1.2-4 to -6); a connection that has it is told to go (3.1.4-3).
     /// `None` where there are too many sessions.
     pub(crate) fn take_up(

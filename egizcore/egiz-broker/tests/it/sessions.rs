@@ -263,6 +263,17 @@ async fn mqtt5_3_14_2_2_2_a_client_may_end_its_session_when_it_goes() {
     assert!(!was_there);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_was_ended_is_gone_for_the_next_connection_at_once() {
+    let server = server().await;
+    for _ in 0..50 {
+        let (mut client, was_there) = present(&server, &keeping(V5, "c")).await;
+        assert!(!was_there);
+        // Good-bye, and the session is to be kept for no time.
+        client.send(&packet(0xE0, &[0, 5, 0x11, 0, 0, 0, 0])).await;
+    }
+}
+
 #[tokio::test]
 async fn mqtt_3_1_4_3_a_session_that_is_taken_over_goes_on() {
     for version in [V3, V5] {

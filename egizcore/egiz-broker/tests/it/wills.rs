@@ -1,5 +1,7 @@
 //! Wills: published when a connection breaks, not when its client says good-bye.
 
+use std::time::Duration;
+
 use crate::harness::{Client, Server, server};
 use crate::packets::{Connect, PING, PONG, QOS_1, RETAIN, V3, V5, disconnect, packet, publish};
 
@@ -30,6 +32,25 @@ async fn mqtt_3_1_2_10_a_good_bye_discards_the_will() {
         let (server, mut hearer, mut client) = with_hearer(version).await;
         client.send(&packet(0xE0, &[])).await;
         client.expect_end().await;
+        server.client(V3, "marker").await.say("marker", "", 0).await;
+        hearer.expect(&publish(V3, 0, "marker", 0, "")).await;
+    }
+}
+
+#[tokio::test]
+async fn mqtt_3_1_2_10_a_good_bye_counts_although_its_client_is_back_already() {
+    for version in [V3, V5] {
+        let (server, mut hearer, mut client) = with_hearer(version).await;
+        // The broker has no room, so that it reads the good-bye only when the client has connected anew.
+        let no_room = server.intake.close().await;
+        client.send(&publish(version, 0, "a", 0, "last")).await;
+        client.send(&packet(0xE0, &[])).await;
+        drop(client);
+        let mut again = server.connecting(&Connect::of(version, "c")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(no_room);
+        assert_eq!(again.packet("CONNACK").await[3], 0);
+        hearer.expect(&publish(V3, 0, "a", 0, "last")).await;
         server.client(V3, "marker").await.say("marker", "", 0).await;
         hearer.expect(&publish(V3, 0, "marker", 0, "")).await;
     }
