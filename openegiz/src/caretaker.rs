@@ -12,12 +12,15 @@ use egiz_twin::Engine;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
+use crate::history::History;
 use crate::metrics::PipelineMetrics;
 use crate::retained::Kept;
 use crate::snapshot::{Snapshot, SnapshotFolder};
 
 /// Ticks and looks come at most this often.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long after a snapshot that had to wait for history the next is tried.
+const SNAPSHOT_AGAIN: Duration = Duration::from_secs(10);
 
 /// Appends a tick when a Thing may have become stale.
 pub(crate) struct Ticker {
@@ -44,12 +47,15 @@ impl Ticker {
     }
 }
 
-/// Takes snapshots so that a restart is quick and the journal can be trimmed.
+/// Takes snapshots so that a restart is quick and the journal can be trimmed. A snapshot is published only when history has
+/// sealed everything before it: what comes after the snapshot is what a restart hands over again.
 pub(crate) struct Snapshots {
     pub(crate) engine: Arc<RwLock<Engine>>,
     pub(crate) kept: Arc<Mutex<Kept>>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) folder: SnapshotFolder,
+    /// Where history is kept.
+    pub(crate) history: Option<Arc<History>>,
     pub(crate) interval: Duration,
     pub(crate) every_records: u64,
     /// The journal may grow by this much between snapshots, so that it can be trimmed before it is full.
@@ -69,6 +75,7 @@ impl Snapshots {
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut taken = Instant::now();
         let mut bytes_then = self.journal.status().disk_bytes;
+        let mut not_before = taken;
         loop {
             let stopping = paused_or_stopped(&stop).await;
             let status = self.journal.status();
@@ -77,11 +84,14 @@ impl Snapshots {
             let due = taken.elapsed() >= self.interval
                 || records >= self.every_records
                 || bytes >= self.every_bytes;
-            if records > 0 && (due || stopping) {
+            if records > 0 && (stopping || (due && Instant::now() >= not_before)) {
                 let own = Arc::clone(&self);
-                tokio::task::spawn_blocking(move || own.take()).await??;
-                taken = Instant::now();
-                bytes_then = self.journal.status().disk_bytes;
+                if tokio::task::spawn_blocking(move || own.take()).await?? {
+                    taken = Instant::now();
+                    bytes_then = self.journal.status().disk_bytes;
+                } else {
+                    not_before = Instant::now() + SNAPSHOT_AGAIN;
+                }
             }
             if stopping {
                 return Ok(());
@@ -107,11 +117,16 @@ impl Snapshots {
         None
     }
 
-    /// Takes one now.
+    /// Takes one now; returns whether it could. If not, history is not sealed as far as the engine is; log and health say
+    /// why, the older snapshots stay, and the journal is kept from them on.
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub(crate) fn take(&self) -> std::io::Result<()> {
+    pub(crate) fn take(&self) -> std::io::Result<bool> {
+        // Where the disk does not take history, it is not worth encoding the engine to find that out.
+        if self.history.as_ref().is_some_and(|history| history.is_failing() && !history.seal()) {
+            return Ok(false);
+        }
         let begun = Instant::now();
         let mut engine_bytes = Vec::new();
         let (mut retained_bytes, mut session_bytes) = (Vec::new(), Vec::new());
@@ -126,17 +141,21 @@ impl Snapshots {
         };
         self.metrics.snapshot_seconds.observe(begun.elapsed().as_secs_f64());
         if next_offset == *self.last.lock() {
-            return Ok(());
+            return Ok(true);
+        }
+        if self.history.as_ref().is_some_and(|history| !history.seal_before(next_offset)) {
+            return Ok(false);
         }
         let size_bytes = engine_bytes.len();
         let snapshot =
             Snapshot { next_offset, engine: engine_bytes, retained: retained_bytes, sessions: session_bytes };
-        let needed_from = self.folder.write(&snapshot)?;
+        let sealed_before = self.history.as_ref().map(|history| history.historian.sealed_before());
+        let needed_from = self.folder.write(&snapshot)?.min(sealed_before.unwrap_or(Offset::MAX));
         *self.last.lock() = next_offset;
         self.journal
             .release_before(self.needed_by_sessions().map_or(needed_from, |from| from.min(needed_from)));
         tracing::debug!(next_offset, size_bytes, "took a snapshot");
-        Ok(())
+        Ok(true)
     }
 }
 

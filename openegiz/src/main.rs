@@ -12,6 +12,7 @@ mod cli;
 mod door;
 mod elsewhere;
 mod gate;
+mod history;
 mod intake;
 mod listeners;
 mod manage;

@@ -1,7 +1,9 @@
-//! What the program itself counts: the way of records, and the engine's own counters at each scrape.
+//! What the program itself counts: the way of records and of history, and what engine and historian say of themselves at
+//! each scrape.
 
 use std::sync::Arc;
 
+use egiz_historian::{Historian, Status};
 use egiz_twin::Engine;
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
@@ -89,6 +91,86 @@ impl Collector for EngineCollector {
                 None,
                 counter.metric_type(),
             )?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Metrics of the way into history.
+#[derive(Debug, Clone)]
+pub(crate) struct HistoryMetrics {
+    /// `egiz_history_queue_full_total`: times that the apply thread waited for the history thread.
+    pub(crate) queue_full: Counter,
+    /// `egiz_history_head_full_total`: times that the history thread waited for room in memory.
+    pub(crate) head_full: Counter,
+    /// `egiz_history_failures_total`: tries to seal or to merge that failed and are repeated.
+    pub(crate) failures: Counter,
+}
+
+impl HistoryMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            queue_full: Counter::default(),
+            head_full: Counter::default(),
+            failures: Counter::default(),
+        };
+        registry.register(
+            "egiz_history_queue_full",
+            "Times that applying records waited for history",
+            metrics.queue_full.clone(),
+        );
+        registry.register(
+            "egiz_history_head_full",
+            "Times that history took nothing in because its memory was full and could not be written",
+            metrics.head_full.clone(),
+        );
+        registry.register(
+            "egiz_history_failures",
+            "Tries to write or to merge history that failed and are repeated",
+            metrics.failures.clone(),
+        );
+        metrics
+    }
+}
+
+/// Reads the historian when metrics are asked for.
+pub(crate) struct HistoryCollector {
+    pub(crate) historian: Arc<Historian>,
+    /// Files that could not be used at the start.
+    pub(crate) lost_parts: usize,
+}
+
+impl std::fmt::Debug for HistoryCollector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("HistoryCollector").finish_non_exhaustive()
+    }
+}
+
+impl Collector for HistoryCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Status { head_rows, head_bytes, parts, disk_bytes, rows, samples, counts, .. } =
+            self.historian.status();
+        let gauges = [
+            ("egiz_history_rows", "Rows in files, one for each message", rows),
+            ("egiz_history_samples", "Samples in files", samples),
+            ("egiz_history_parts", "Files", parts as u64),
+            ("egiz_history_lost_parts", "Files that could not be used at the start", self.lost_parts as u64),
+            ("egiz_history_disk_bytes", "Bytes of the files", disk_bytes),
+            ("egiz_history_head_rows", "Rows in memory, not in files yet", head_rows as u64),
+            ("egiz_history_head_bytes", "Memory taken by rows that are not in files yet", head_bytes as u64),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let counters = [
+            ("egiz_history_sealed_rows", "Rows written to files", counts.rows_sealed),
+            ("egiz_history_expired_rows", "Rows older than what is kept when they came", counts.rows_expired),
+            ("egiz_history_dropped_rows", "Rows dropped because their time had come", counts.rows_dropped),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
         Ok(())
     }

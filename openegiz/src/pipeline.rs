@@ -8,7 +8,7 @@
 //!        │                     1. the submitter's `committed` (PUBACKs go out)
 //!        │                     2. the bytes into the bounded apply queue
 //!        ▼
-//!  apply thread: decode, apply under the write lock, unlock, tell the hub, answer who waits
+//!  apply thread: decode, apply under the write lock, unlock, tell the hub, answer who waits, hand over to history
 //! ```
 //!
 //! State is applied only after it is durable: nobody ever sees a value that a crash could take back. When the apply queue
@@ -29,6 +29,7 @@ use egiz_twin::{Change, ChangeKind, Engine, Outcome};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
+use crate::history::{Feed, Notes};
 use crate::metrics::PipelineMetrics;
 use crate::retained::Kept;
 
@@ -49,6 +50,16 @@ pub(crate) struct State {
     pub(crate) engine: Arc<RwLock<Engine>>,
     /// What the broker must find again, as of the records applied.
     pub(crate) kept: Arc<Mutex<Kept>>,
+}
+
+/// Where applied records go on to; all of it is called on the apply thread, in order.
+pub(crate) struct Followers {
+    /// The live subscriptions.
+    pub(crate) changes: ChangeSink,
+    /// Policies.
+    pub(crate) observer: Observer,
+    /// History, where it is kept.
+    pub(crate) history: Option<Feed>,
 }
 
 /// The way of every record.
@@ -78,11 +89,10 @@ impl Pipeline {
         state: State,
         clock: egiz_server::Clock,
         metrics: PipelineMetrics,
-        changes: ChangeSink,
-        observer: Observer,
+        followers: Followers,
     ) -> std::io::Result<(Arc<Self>, JoinHandle<()>)> {
         let (to_apply, work) = sync_channel(APPLY_QUEUE_BATCHES);
-        let applier = Applier { state, clock, metrics, changes, observer };
+        let applier = Applier { state, clock, metrics, followers };
         let thread = std::thread::Builder::new().name("apply".into()).spawn(move || applier.run(&work))?;
         Ok((Arc::new(Self { journal, to_apply }), thread))
     }
@@ -148,8 +158,7 @@ struct Applier {
     state: State,
     clock: egiz_server::Clock,
     metrics: PipelineMetrics,
-    changes: ChangeSink,
-    observer: Observer,
+    followers: Followers,
 }
 
 impl Applier {
@@ -182,62 +191,88 @@ impl Applier {
         let begun = Instant::now();
         let mut changes = Vec::new();
         let mut answers = Vec::new();
+        let mut applied_batches = Vec::new();
         let next_offset;
         {
+            let mut notes = self.followers.history.as_mut().map(Feed::notes);
             let mut engine = self.state.engine.write();
             for (committed, durable, answer) in pending.drain(..) {
                 let mut outcomes = answer.as_ref().map(|_| Vec::with_capacity(committed.batch.len()));
                 for (offset, bytes) in (committed.first..).zip(committed.batch.iter()) {
-                    let outcome = apply_record(&mut engine, &self.state.kept, offset, bytes, &mut changes)
-                        .unwrap_or_else(|error| {
-                            self.metrics.unreadable.inc();
-                            tracing::error!(offset, %error, "a record of this program's own cannot be read");
-                            Outcome::Ignored
-                        });
+                    let mut place =
+                        Place { engine: &mut engine, kept: &self.state.kept, notes: notes.as_deref_mut() };
+                    let outcome = place.apply(offset, bytes, &mut changes).unwrap_or_else(|error| {
+                        self.metrics.unreadable.inc();
+                        tracing::error!(offset, %error, "a record of this program's own cannot be read");
+                        Outcome::Ignored
+                    });
                     if let Some(outcomes) = &mut outcomes {
                         outcomes.push(Applied { offset, durable, outcome });
                     }
                 }
                 self.metrics.records.inc_by(committed.batch.len() as u64);
                 answers.extend(answer.zip(outcomes));
+                if notes.is_some() {
+                    applied_batches.push(committed);
+                }
             }
             next_offset = engine.next_offset();
         }
         self.metrics.apply_seconds.observe(begun.elapsed().as_secs_f64());
         let applied = (self.clock)();
         if !changes.is_empty() {
-            (self.observer)(&changes);
+            (self.followers.observer)(&changes);
         }
-        (self.changes)(AppliedBatch { next_offset, durable, applied, changes });
+        (self.followers.changes)(AppliedBatch { next_offset, durable, applied, changes });
         for (answer, outcomes) in answers {
             // A caller that went away does not want to know.
             let _ = answer.send(outcomes);
         }
+        if let Some(history) = &mut self.followers.history {
+            history.hand_over(applied_batches);
+        }
     }
 }
 
-/// Applies one record as the journal has it: live and on replay.
-///
-/// # Errors
-/// Where the bytes are no record of this version; the engine counts it and goes on with the next.
-pub(crate) fn apply_record(
-    engine: &mut Engine,
-    kept: &Mutex<Kept>,
-    offset: Offset,
-    bytes: &[u8],
-    changes: &mut Vec<Change>,
-) -> Result<Outcome, egiz_model::record::DecodeError> {
-    let record = Record::decode(bytes).inspect_err(|_| engine.skip(offset))?;
-    match &record.body {
-        Body::Message(message) if message.retain => kept.lock().retained.keep(message),
-        Body::Broker(note) => {
-            if let Err(error) = kept.lock().sessions.apply(offset, note) {
-                tracing::error!(offset, %error, "a note of the broker's cannot be read and is passed over");
+/// What a record is applied to.
+pub(crate) struct Place<'a> {
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) kept: &'a Mutex<Kept>,
+    /// Where history is kept: what it needs to know.
+    pub(crate) notes: Option<&'a mut Notes>,
+}
+
+impl Place<'_> {
+    /// Applies one record as the journal has it: live and on replay.
+    ///
+    /// # Errors
+    /// Where the bytes are no record of this version; the engine counts it and goes on with the next.
+    pub(crate) fn apply(
+        &mut self,
+        offset: Offset,
+        bytes: &[u8],
+        changes: &mut Vec<Change>,
+    ) -> Result<Outcome, egiz_model::record::DecodeError> {
+        let record = Record::decode(bytes).inspect_err(|_| self.engine.skip(offset))?;
+        match &record.body {
+            Body::Message(message) if message.retain => self.kept.lock().retained.keep(message),
+            Body::Broker(note) => {
+                if let Err(error) = self.kept.lock().sessions.apply(offset, note) {
+                    tracing::error!(offset, %error, "a note of the broker's cannot be read and is passed over");
+                }
             }
+            _ => {}
         }
-        _ => {}
+        if let Some(notes) = &mut self.notes {
+            notes.before(self.engine, &record);
+        }
+        let changes_before = changes.len();
+        let outcome = self.engine.apply(offset, &record, changes);
+        if let Some(notes) = &mut self.notes {
+            notes.after(self.engine, offset, &record, &changes[changes_before..]);
+        }
+        Ok(outcome)
     }
-    Ok(engine.apply(offset, &record, changes))
 }
 
 /// The ids of the devices that were heard for the first time.

@@ -1,4 +1,4 @@
-//! Opening what was kept: the journal, the newest whole snapshot, and the records after it.
+//! Opening what was kept: the journal, history, the newest whole snapshot, and the records after it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use egiz_broker::Ledger;
+use egiz_historian::{Historian, Recovery};
 use egiz_journal::{Durability, FileJournal, Journal, JournalConfig, JournalMetrics};
+use egiz_model::Offset;
 use egiz_service::config;
 use egiz_twin::{Engine, Limits};
 use parking_lot::{Mutex, RwLock};
 
-use crate::pipeline::{State, apply_record};
+use crate::history::{Notes, take_in};
+use crate::pipeline::{Place, State};
 use crate::retained::{Kept, Retained};
 use crate::snapshot::{Snapshot, SnapshotFolder};
 
@@ -23,7 +26,19 @@ pub(crate) struct Opened {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) snapshots: SnapshotFolder,
     pub(crate) state: State,
+    /// Where it is kept.
+    pub(crate) history: Option<OpenedHistory>,
 }
+
+/// History as it was opened.
+pub(crate) struct OpenedHistory {
+    pub(crate) historian: Arc<Historian>,
+    /// Files that cannot be used.
+    pub(crate) lost_parts: usize,
+}
+
+/// Records between two seals while records are replayed; looking at the memory that they take is not free.
+const REPLAYED_BETWEEN_LOOKS: u64 = 4096;
 
 /// Opens the data folder and brings the engine to where the journal ends.
 ///
@@ -39,13 +54,28 @@ pub(crate) fn open(
         .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
     let snapshots = SnapshotFolder::open(folder.join("snapshots"))?;
     let (newest, damaged) = snapshots.newest().context("the snapshots cannot be read")?;
-    let journal_clock = Arc::new(move || clock().as_micros());
+    let clock_of_seals = clock.clone();
+    let journal_clock: egiz_journal::Clock = Arc::new(move || clock().as_micros());
     // After a power cut with durability "os" the log may end before the snapshot; offsets must not be given out twice.
     let next_at_least = newest.as_ref().map_or(0, |snapshot| snapshot.next_offset);
     let journal_config = JournalConfig { next_at_least, ..journal_config(&config.journal) };
-    let (journal, recovery) =
-        FileJournal::open(&folder.join("journal"), journal_config, metrics, journal_clock)
-            .with_context(|| format!("the data folder {} cannot be opened", folder.display()))?;
+    let open_journal = |config: JournalConfig| {
+        FileJournal::open(&folder.join("journal"), config, metrics.clone(), journal_clock.clone())
+            .with_context(|| format!("the data folder {} cannot be opened", folder.display()))
+    };
+    let (mut journal, recovery) = open_journal(journal_config)?;
+    // Only now: the journal's lock says that nobody else has the folder.
+    let history = config.history.enabled.then(|| open_history(config)).transpose()?;
+    let sealed_before = history.as_ref().map_or(0, |history| history.historian.sealed_before());
+    if sealed_before > journal.status().next {
+        tracing::warn!(
+            journal_next = journal.status().next,
+            history_next = sealed_before,
+            "history has records that the journal lost; their numbers are not given out again"
+        );
+        drop(journal);
+        (journal, _) = open_journal(JournalConfig { next_at_least: sealed_before, ..journal_config })?;
+    }
     for damage in damaged {
         tracing::warn!(
             damage,
@@ -59,8 +89,32 @@ pub(crate) fn open(
         );
     }
     let journal: Arc<dyn Journal> = Arc::new(journal);
-    let state = replay(&*journal, newest, config)?;
-    Ok(Opened { journal, snapshots, state })
+    let historian = history.as_ref().map(|history| &*history.historian);
+    let state = Replay { journal: &*journal, historian, clock: &clock_of_seals, config }.run(newest)?;
+    Ok(Opened { journal, snapshots, state, history })
+}
+
+fn open_history(config: &config::Config) -> anyhow::Result<OpenedHistory> {
+    let path = config.data.dir.join("history");
+    let folder = egiz_historian::disk::Folder::open(&path)
+        .with_context(|| format!("the folder {} cannot be used", path.display()))?;
+    let settings = egiz_historian::Settings {
+        retention_days: config.history.retention_days,
+        ..egiz_historian::Settings::default()
+    };
+    let (historian, Recovery { parts, removed, lost }) = Historian::open(Arc::new(folder), settings)
+        .with_context(|| format!("history in {} cannot be opened", path.display()))?;
+    if !removed.is_empty() {
+        tracing::info!(
+            ?removed,
+            "files of history that were being written or removed when the program stopped are gone"
+        );
+    }
+    for reason in &lost {
+        tracing::error!(reason, "a file of history cannot be used; the rest is served");
+    }
+    tracing::info!(parts, sealed_before = historian.sealed_before(), "history is open");
+    Ok(OpenedHistory { historian: Arc::new(historian), lost_parts: lost.len() })
 }
 
 fn journal_config(config: &config::JournalConfig) -> JournalConfig {
@@ -89,15 +143,106 @@ pub(crate) fn limits(config: &config::Config) -> Limits {
     }
 }
 
-fn replay(journal: &dyn Journal, newest: Option<Snapshot>, config: &config::Config) -> anyhow::Result<State> {
-    let begun = Instant::now();
+/// Brings engine and history to where the journal ends.
+struct Replay<'a> {
+    journal: &'a dyn Journal,
+    historian: Option<&'a Historian>,
+    clock: &'a egiz_server::Clock,
+    config: &'a config::Config,
+}
+
+impl Replay<'_> {
+    fn run(&self, newest: Option<Snapshot>) -> anyhow::Result<State> {
+        let begun = Instant::now();
+        let (mut engine, kept) = restore(newest, self.config)?;
+        let from = engine.next_offset();
+        let kept = Mutex::new(kept);
+        let mut changes = Vec::new();
+        let mut notes = Notes::default();
+        let mut records = 0_u64;
+        let mut unreadable = 0_u64;
+        let mut looked_at = 0;
+        let status = self.journal.status();
+        anyhow::ensure!(
+            from <= status.next,
+            "the snapshot reaches to record {from}, yet the journal ends at {}: they do not belong together; restore both from one backup",
+            status.next
+        );
+        if let Some(historian) = self.historian {
+            pass_over_gap(historian, from);
+        }
+        let mut cursor = self.journal.read(from).with_context(|| {
+            format!("the records from {from} on, which the newest snapshot lacks, cannot be read")
+        })?;
+        loop {
+            let more = cursor.next_group(|offset, bytes| {
+                changes.clear();
+                records += 1;
+                let notes_of = self.historian.map(|_| &mut notes);
+                let mut place = Place { engine: &mut engine, kept: &kept, notes: notes_of };
+                if let Err(error) = place.apply(offset, bytes, &mut changes) {
+                    unreadable += 1;
+                    tracing::error!(offset, %error, "a record cannot be read and is passed over");
+                }
+                if let Some(historian) = self.historian {
+                    let note = notes.take().pop().map(|(_, note)| note);
+                    take_in(&mut historian.intake(), offset, bytes, note.as_ref());
+                }
+            });
+            if !more.context("the journal cannot be read")? {
+                break;
+            }
+            if records - looked_at >= REPLAYED_BETWEEN_LOOKS {
+                looked_at = records;
+                self.seal_if_large();
+            }
+        }
+        tracing::info!(
+            things = engine.len(),
+            from_snapshot = from,
+            replayed_records = records,
+            unreadable_records = unreadable,
+            took_ms = begun.elapsed().as_millis() as u64,
+            "live state is where the journal ends"
+        );
+        Ok(State { engine: Arc::new(RwLock::new(engine)), kept: Arc::new(kept) })
+    }
+
+    /// Where the disk does not take it, it goes on in memory: the records that are not sealed are bounded by where the
+    /// program stopped to take them in.
+    fn seal_if_large(&self) {
+        let Some(historian) = self.historian else { return };
+        let bound = usize::try_from(self.config.history.seal_bytes).unwrap_or(usize::MAX);
+        if historian.status().head_bytes >= bound
+            && let Err(error) = historian.seal((self.clock)())
+        {
+            let error = anyhow::Error::new(error);
+            tracing::warn!("history cannot be written and stays in memory: {error:#}");
+        }
+    }
+}
+
+/// What the snapshot has and history has not is gone: the journal need not have it any more, and the engine is past it.
+fn pass_over_gap(historian: &Historian, from: Offset) {
+    let missing = historian.sealed_before();
+    if from > missing {
+        tracing::warn!(
+            from = missing,
+            before = from,
+            "history lacks these records of the journal: it was off or its folder is not the one that belongs here; it goes on from the newest snapshot"
+        );
+        historian.intake().done(from - 1);
+    }
+}
+
+fn restore(newest: Option<Snapshot>, config: &config::Config) -> anyhow::Result<(Engine, Kept)> {
     let limits = limits(config);
     let mut retained = Retained::new(
         config.mqtt.max_retained_messages,
         usize::try_from(config.mqtt.max_retained_bytes).unwrap_or(usize::MAX),
     );
     let mut sessions = Ledger::default();
-    let mut engine = match newest {
+    let engine = match newest {
         None => Engine::new(limits),
         Some(snapshot) => {
             retained.decode(&snapshot.retained).context("the snapshot's retained messages cannot be read")?;
@@ -106,42 +251,7 @@ fn replay(journal: &dyn Journal, newest: Option<Snapshot>, config: &config::Conf
             Engine::restore(&snapshot.engine, limits).context("the snapshot cannot be read")?
         }
     };
-    let from = engine.next_offset();
-    let kept = Mutex::new(Kept { retained, sessions });
-    let mut changes = Vec::new();
-    let mut records = 0_u64;
-    let mut unreadable = 0_u64;
-    let status = journal.status();
-    anyhow::ensure!(
-        from <= status.next,
-        "the snapshot reaches to record {from}, yet the journal ends at {}: they do not belong together; restore both from one backup",
-        status.next
-    );
-    let mut cursor = journal.read(from).with_context(|| {
-        format!("the records from {from} on, which the newest snapshot lacks, cannot be read")
-    })?;
-    loop {
-        let more = cursor.next_group(|offset, bytes| {
-            changes.clear();
-            records += 1;
-            if let Err(error) = apply_record(&mut engine, &kept, offset, bytes, &mut changes) {
-                unreadable += 1;
-                tracing::error!(offset, %error, "a record cannot be read and is passed over");
-            }
-        });
-        if !more.context("the journal cannot be read")? {
-            break;
-        }
-    }
-    tracing::info!(
-        things = engine.len(),
-        from_snapshot = from,
-        replayed_records = records,
-        unreadable_records = unreadable,
-        took_ms = begun.elapsed().as_millis() as u64,
-        "live state is where the journal ends"
-    );
-    Ok(State { engine: Arc::new(RwLock::new(engine)), kept: Arc::new(kept) })
+    Ok((engine, Kept { retained, sessions }))
 }
 
 /// Checks the files that the configuration names, without opening anything else.

@@ -1,6 +1,6 @@
 //! `openegiz up`: opens, wires, starts, waits, stops.
 //!
-//! Start: journal, snapshot, replay; then the parts; listeners last, so that whoever gets in meets a program that is ready.
+//! Start: journal, history, snapshot, replay; then the parts; listeners last, so that whoever gets in meets a program that is ready.
 //! Stop, on SIGTERM or Ctrl-C: listeners, then work, then a last snapshot, then the journal; what is under way is finished.
 
 use std::sync::Arc;
@@ -31,12 +31,14 @@ use crate::certificates::CertificateMetrics;
 use crate::door::{API_TOKEN_NAME, Door};
 use crate::elsewhere::{Elsewhere, ElsewhereMetrics};
 use crate::gate::Gate;
+use crate::history::{History, HistorySettings};
 use crate::intake::MqttIntake;
 use crate::listeners::Doors;
-use crate::metrics::{EngineCollector, PipelineMetrics};
-use crate::pipeline::{Pipeline, newly_discovered};
+use crate::metrics::{EngineCollector, HistoryCollector, HistoryMetrics, PipelineMetrics};
+use crate::pipeline::{Followers, Pipeline, newly_discovered};
 use crate::projection::{Dirty, Projection};
 use crate::report::Report;
+use crate::start::OpenedHistory;
 use crate::{elsewhere, listeners, start, surroundings};
 
 /// How long stopping may take.
@@ -97,6 +99,24 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
     registry.register_collector(Box::new(EngineCollector(Arc::clone(&engine))));
     twin_part.up();
 
+    let history_metrics = HistoryMetrics::register(registry);
+    let (history, feed, history_thread) = match opened.history {
+        None => (None, None, None),
+        Some(OpenedHistory { historian, lost_parts }) => {
+            let collector = HistoryCollector { historian: Arc::clone(&historian), lost_parts };
+            registry.register_collector(Box::new(collector));
+            let settings = HistorySettings {
+                clock: clock.clone(),
+                metrics: history_metrics,
+                part: health.part("history", false),
+                seal_bytes: usize::try_from(config.history.seal_bytes).unwrap_or(usize::MAX),
+                lost_parts,
+            };
+            let (history, feed, thread) = History::start(historian, settings)?;
+            (Some(history), Some(feed), Some(thread))
+        }
+    };
+
     let options =
         StoreOptions { metrics: StoreMetrics::register(registry), ..StoreOptions::new(random.clone()) };
     let store = Store::open(&config.data.dir.join("registry.sqlite"), options).await?;
@@ -130,8 +150,7 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         opened.state,
         clock.clone(),
         pipeline_metrics.clone(),
-        changes,
-        observer,
+        Followers { changes, observer, history: feed },
     )?;
     let writes: Arc<dyn WriteGate> = Arc::new(Gate(Arc::clone(&pipeline)));
     put_templates_in_force(&store, &engine, &*writes, clock()).await?;
@@ -193,6 +212,7 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         kept,
         journal: Arc::clone(&opened.journal),
         folder: opened.snapshots,
+        history: history.clone(),
         interval: Duration::from_secs(config.twin.snapshot_interval_s),
         every_records: config.twin.snapshot_every_records,
         every_bytes: config.journal.max_total_bytes / 4,
@@ -204,6 +224,12 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         let snapshots = Arc::clone(&snapshots);
         supervisor
             .spawn(TaskSpec::new("snapshots", Phase::Storage), move |stop| Arc::clone(&snapshots).run(stop));
+    }
+    if let Some(history) = &history {
+        let history = Arc::clone(history);
+        supervisor.spawn(TaskSpec::new("history-maintenance", Phase::Storage), move |stop| {
+            Arc::clone(&history).keep(stop)
+        });
     }
     {
         let journal = Arc::clone(&opened.journal);
@@ -290,10 +316,17 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
     }
     let journal = Arc::clone(&opened.journal);
     tokio::task::spawn_blocking(move || {
+        if let Some(history) = &history {
+            history.stop();
+        }
         journal.close();
         pipeline.stop();
         if apply_thread.join().is_err() {
             tracing::error!("the apply thread had panicked");
+        }
+        // Its queue ended with the apply thread; what was in it is taken in first.
+        if history_thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the history thread had panicked");
         }
         snapshots.take()
     })

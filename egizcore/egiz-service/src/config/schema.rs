@@ -252,6 +252,17 @@ table! {
         resume_events: usize = 100_000, whole_or_zero(10_000_000, "events", "every resume gets a snapshot");
     }
 
+    /// History: every sample of every Thing, in Parquet files below the data folder.
+    history: HistoryConfig {
+        /// Whether history is kept. While it is not, nothing is written to it, and what came is missing later.
+        enabled: bool = true, Kind::Boolean;
+        /// How long samples are kept; whole days go after that.
+        retention_days: u32 = 30, whole(1, 3_650, "days");
+        /// Samples in memory that are written to files at the latest when they take this much; with every snapshot they
+        /// are anyway. At four times this, where the disk does not take them, nothing more is taken in until it does.
+        seal_bytes: u64 = 64 * MIB, whole(MIB, 4 * GIB, "bytes");
+    }
+
     /// Log lines, written to standard error.
     log: LogConfig {
         /// "human", or "json": one object a line with ts, level, target, msg, fields and correlation_id.

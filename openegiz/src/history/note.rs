@@ -1,0 +1,196 @@
+//! What history needs to know of a record beyond its bytes, looked up in the engine right after the record was applied.
+//!
+//! Of telemetry that is how far each sample can be trusted and which definition the Thing follows; the samples themselves
+//! are read from the record again, off the lock. Of a write it is what came of it: the values that are different, and the
+//! properties that are gone. Every other record leaves nothing for history.
+
+use std::sync::Arc;
+
+use egiz_historian::Intake;
+use egiz_model::record::format::{DEPTH_MAX, ItemReader};
+use egiz_model::record::{Body, Record, Telemetry};
+use egiz_model::{Offset, Quality, QualityReason, Timestamp, Value};
+use egiz_twin::{Change, ChangeKind, Engine, PropertyRef, ThingRef};
+
+/// What history needs to know of one record.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Note {
+    /// Of a device's message.
+    Telemetry {
+        definition: Arc<str>,
+        /// One entry for each sample, nothing for one that was not taken up; empty where all are good.
+        judged: Box<[Option<Trust>]>,
+    },
+    /// Of a write.
+    Write {
+        definition: Arc<str>,
+        /// The new values.
+        values: Vec<Written>,
+        /// The properties that are gone, by feature and name.
+        gone: Vec<Property>,
+    },
+}
+
+type Trust = (Quality, QualityReason);
+type Property = (Arc<str>, Arc<str>);
+
+/// A value that came of a write.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Written {
+    property: Property,
+    /// Encoded as in records.
+    value: Vec<u8>,
+    trust: Trust,
+    source: Timestamp,
+    received: Timestamp,
+}
+
+/// Notes on the records applied under one hold of the engine's lock.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    notes: Vec<(Offset, Note)>,
+    judged: Vec<Option<Trust>>,
+    before: Option<Before>,
+}
+
+/// What a Thing had before it was written to.
+#[derive(Debug)]
+struct Before {
+    definition: Arc<str>,
+    properties: Vec<Property>,
+}
+
+impl Notes {
+    /// Looks at what a record may take away; called before it is applied.
+    pub(crate) fn before(&mut self, engine: &Engine, record: &Record<'_>) {
+        self.before = match &record.body {
+            Body::ThingWrite(write) => engine.thing(write.thing).map(|thing| Before {
+                definition: definition_of(thing),
+                properties: properties_of(thing)
+                    .map(|(feature, property)| name_of(feature, property))
+                    .collect(),
+            }),
+            _ => None,
+        };
+    }
+
+    /// Notes what came of a record; called right after it was applied, with the changes that it made.
+    pub(crate) fn after(&mut self, engine: &Engine, offset: Offset, record: &Record<'_>, changes: &[Change]) {
+        let before = self.before.take();
+        let note = match &record.body {
+            Body::Telemetry(telemetry) => self.of_telemetry(engine, telemetry),
+            Body::ThingWrite(write) if !changes.is_empty() => {
+                of_write(engine.thing(write.thing), before, changes)
+            }
+            _ => None,
+        };
+        self.notes.extend(note.map(|note| (offset, note)));
+    }
+
+    fn of_telemetry(&mut self, engine: &Engine, telemetry: &Telemetry<'_>) -> Option<Note> {
+        const GOOD: Option<Trust> = Some((Quality::Good, QualityReason::None));
+        let definition = engine.judge(telemetry, &mut self.judged)?;
+        if self.judged.iter().all(Option::is_none) {
+            return None;
+        }
+        let all_good = self.judged.iter().all(|judged| *judged == GOOD);
+        let judged = if all_good { Box::default() } else { self.judged.as_slice().into() };
+        Some(Note::Telemetry { definition, judged })
+    }
+
+    /// The notes since the last time, by offset.
+    pub(crate) fn take(&mut self) -> Vec<(Offset, Note)> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+fn of_write(now: Option<ThingRef<'_>>, before: Option<Before>, changes: &[Change]) -> Option<Note> {
+    let definition = match (now, &before) {
+        (Some(thing), _) => definition_of(thing),
+        (None, Some(before)) => Arc::clone(&before.definition),
+        (None, None) => return None,
+    };
+    let is_new = changes.iter().any(|change| matches!(change.kind, ChangeKind::Created));
+    let changed = |feature: &str, property: &str| {
+        changes.iter().any(|change| match &change.kind {
+            ChangeKind::Feature { feature: changed, properties, .. } => {
+                **changed == *feature && properties.iter().any(|(name, _)| **name == *property)
+            }
+            _ => false,
+        })
+    };
+    let is_there =
+        |(feature, property): &Property| now.is_some_and(|thing| thing.property(feature, property).is_some());
+    let values: Vec<Written> = now
+        .into_iter()
+        .flat_map(properties_of)
+        .filter(|(feature, property)| is_new || changed(feature, property.name()))
+        .map(|(feature, property)| Written {
+            property: name_of(feature, property),
+            value: encoded(property.value()),
+            trust: (property.quality(), property.reason()),
+            source: property.source(),
+            received: property.received(),
+        })
+        .collect();
+    let properties = before.map(|before| before.properties).unwrap_or_default();
+    let gone: Vec<Property> = properties.into_iter().filter(|property| !is_there(property)).collect();
+    (!values.is_empty() || !gone.is_empty()).then_some(Note::Write { definition, values, gone })
+}
+
+fn definition_of(thing: ThingRef<'_>) -> Arc<str> {
+    thing.definition().map(Arc::from).unwrap_or_default()
+}
+
+fn properties_of(thing: ThingRef<'_>) -> impl Iterator<Item = (&Arc<str>, PropertyRef<'_>)> {
+    thing.features().flat_map(|feature| feature.properties().map(move |property| (feature.name(), property)))
+}
+
+fn name_of(feature: &Arc<str>, property: PropertyRef<'_>) -> Property {
+    (Arc::clone(feature), Arc::clone(property.name()))
+}
+
+fn encoded(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value.encode(&mut bytes);
+    bytes
+}
+
+impl Note {
+    /// Writes the rows of the record that it is about.
+    pub(super) fn write(&self, record: &Record<'_>, intake: &mut Intake<'_>) {
+        match (self, &record.body) {
+            (Self::Telemetry { definition, judged }, Body::Telemetry(telemetry)) => {
+                let received = record.header.received;
+                let mut row = intake.row(telemetry.thing, definition, telemetry.source, received);
+                let mut judged = judged.iter().copied();
+                for in_feature in telemetry.features() {
+                    for sample in in_feature.samples() {
+                        let trust = judged.next().unwrap_or(Some((Quality::Good, QualityReason::None)));
+                        if let Some((quality, reason)) = trust {
+                            row.set(in_feature.name, sample.property, &sample.value, quality, reason);
+                        }
+                    }
+                }
+            }
+            (Self::Write { definition, values, gone }, Body::ThingWrite(write)) => {
+                for of_time in values.chunk_by(|a, b| (a.source, a.received) == (b.source, b.received)) {
+                    let mut row = intake.row(write.thing, definition, of_time[0].source, of_time[0].received);
+                    for Written { property: (feature, property), value, trust, .. } in of_time {
+                        let value =
+                            ItemReader::new(value).value(DEPTH_MAX).expect("it was encoded a moment ago");
+                        row.set(feature, property, &value, trust.0, trust.1);
+                    }
+                }
+                if !gone.is_empty() {
+                    let now = record.header.received;
+                    let mut row = intake.row(write.thing, definition, now, now);
+                    for (feature, property) in gone {
+                        row.remove(feature, property);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
