@@ -192,6 +192,7 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         engine: Arc::clone(&engine),
         writes: Arc::clone(&writes),
         store: store.clone(),
+        history: history.as_ref().map(|history| Arc::clone(&history.historian)),
         program: Arc::new(Report { health: health.clone(), metrics, ingest: Arc::clone(&ingest) }),
         hub: hub.clone(),
         clock: clock.clone(),

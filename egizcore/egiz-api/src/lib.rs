@@ -9,6 +9,7 @@ pub mod access;
 pub mod bulk;
 pub mod device;
 pub mod health;
+pub mod history;
 pub mod live;
 pub mod problem;
 pub mod query;
@@ -23,6 +24,10 @@ pub use device::{
     Site,
 };
 pub use health::{Health, HealthState, PartHealth, RejectedMessage};
+pub use history::{
+    FeatureAt, History, HistoryBucket, HistoryGroup, HistoryGroupResult, HistoryQuery, HistoryResult,
+    HistorySample, HistoryState, MetadataAt, PastFeature, PastState, PastThing, PropertyHistory, ThingAt,
+};
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};
 pub use query::{Aggregate, AggregateQuery, Count, CountQuery, Figures, FilterForm, Group, Groups, Query};
 pub use thing::{Connection, ConnectionState, Feature, PropertyMetadata, Thing, ThingPage};

@@ -69,6 +69,8 @@ codes! {
     InvalidThingId = "invalid-thing-id", 400, "The Thing id is not valid";
     /// A value breaks the rules; `errors` names each place.
     InvalidValue = "invalid-value", 400, "A value is not valid";
+    /// More history is asked for than one answer holds; `errors` names the parameter, `limit` the bound.
+    HistoryTooLarge = "history-too-large", 400, "More history than one answer holds";
     /// The WebSocket command or HTTP request lacks something or asks for something unknown.
     MalformedRequest = "malformed-request", 400, "The request cannot be understood";
     /// A valid bearer token is needed.
@@ -87,6 +89,8 @@ codes! {
     NotDiscovered = "not-discovered", 404, "No such device has been discovered";
     /// There is no such device, template or other entry of the registry.
     EntryNotFound = "entry-not-found", 404, "The registry has no such entry";
+    /// This installation keeps no history.
+    HistoryOff = "history-off", 404, "History is switched off";
     /// The route does not know this method; `Allow` lists those that it knows.
     MethodNotAllowed = "method-not-allowed", 405, "The route does not know this method";
     /// None of the media types in `Accept` can be given.

@@ -79,6 +79,7 @@ fn read(criterion: &mut Criterion) {
         engine: engine.clone(),
         writes: Arc::new(Nothing),
         store,
+        history: None,
         program: Arc::new(Nothing),
         hub: egiz_server::live::Hub::new(
             engine,

@@ -20,6 +20,8 @@ pub(crate) struct Inner {
     pub(crate) requests: Arc<Semaphore>,
     /// Imports and bulk changes under way; at the bound a request is answered 503.
     pub(crate) streams: Arc<Semaphore>,
+    /// Computations over history under way; at the bound a request waits for its turn.
+    pub(crate) histories: Arc<Semaphore>,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) answers: Answers,
 }
@@ -31,6 +33,7 @@ impl App {
             tokens: Tokens::new(settings, ports.store.clone()),
             requests: Arc::new(Semaphore::new(settings.concurrent_requests_max)),
             streams: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
+            histories: Arc::new(Semaphore::new(crate::history::AT_ONCE)),
             answers: Answers::new(settings.idempotency, ports.metrics.clone()),
             limiter: settings.rate_limit.map(Limiter::new),
             ports,

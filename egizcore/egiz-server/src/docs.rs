@@ -5,6 +5,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::history::{self, many, past};
 use crate::live::{socket, stream, tickets};
 use crate::things::{bulk, import, read, write};
 use crate::{audit, devices, discovered, layout, program, query, registry, templates, tokens};
@@ -25,6 +26,7 @@ use crate::{audit, devices, discovered, layout, program, query, registry, templa
         write::delete_thing, write::delete_part,
         import::import, bulk::bulk,
         query::query, query::count, query::aggregate,
+        history::history, many::query, past::state,
         discovered::list, discovered::accept, discovered::forget,
         devices::list, devices::create, devices::get, devices::delete, devices::credentials, devices::withdraw,
         templates::list, templates::get, templates::put, templates::delete,
@@ -35,10 +37,11 @@ use crate::{audit, devices, discovered, layout, program, query, registry, templa
         program::metrics,
         socket::upgrade, stream::events, stream::events_of_thing, tickets::create,
     ),
-    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::Summary, egiz_api::live::Frame)),
+    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::ThingAt, egiz_api::FeatureAt, egiz_api::Summary, egiz_api::live::Frame)),
     tags(
         (name = "things", description = "Things and every part of them"),
         (name = "query", description = "Filters, counts, aggregates over live state"),
+        (name = "history", description = "What was: samples, aggregates, charts, and how everything stood at a past time"),
         (name = "live", description = "Changes as they happen, over WebSocket or as server-sent events (docs/api/websocket.md)"),
         (name = "bulk", description = "Many Things at once"),
         (name = "devices", description = "Devices: discovered, known, refused messages"),

@@ -5,6 +5,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use egiz_api::{Code, PROBLEM_MEDIA_TYPE, Problem};
 
+use egiz_historian::HistoryError;
+use egiz_historian::series::StreamError;
 use egiz_store::{CredentialError, StoreError};
 use egiz_twin::{FilterError, QueryError, Refusal};
 
@@ -153,6 +155,30 @@ impl From<LayoutError> for ApiError {
         let problem = Problem::new(Code::InvalidValue, error.to_string());
         let name = |problem: Problem, (pointer, reason)| problem.at(pointer, reason);
         error.found.into_iter().fold(problem, name).into()
+    }
+}
+
+impl From<HistoryError> for ApiError {
+    fn from(error: HistoryError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "history cannot be read");
+        Problem::new(Code::Unavailable, "a part of the history cannot be read now").retry_after(5).into()
+    }
+}
+
+impl From<StreamError> for ApiError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::TooManySamples { allowed, .. } | StreamError::TooManyStates { allowed, .. } => {
+                Problem::new(Code::HistoryTooLarge, error.to_string())
+                    .in_parameter("agg", error.to_string())
+                    .limit(allowed as u64)
+                    .into()
+            }
+            StreamError::OutOfOrder { .. } => {
+                tracing::error!(error = &error as &dyn std::error::Error, "history gave rows out of order");
+                ApiError::new(Code::Internal, "the server failed; its log has more under this traceId")
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod docs;
 pub mod error;
 mod fields;
 mod guard;
+mod history;
 mod idempotency;
 mod layout;
 pub mod live;

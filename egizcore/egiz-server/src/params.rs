@@ -73,6 +73,11 @@ impl Params {
         Ok(Some(text))
     }
 
+    /// Whether the parameter is there, be it empty.
+    pub(crate) fn is_there(&self, name: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == name)
+    }
+
     /// A truth value: `true` or `false`; `false` where it is missing, `true` where only its name is there.
     ///
     /// # Errors

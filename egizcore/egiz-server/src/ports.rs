@@ -95,6 +95,8 @@ pub struct Ports {
     pub writes: Arc<dyn WriteGate>,
     /// The registry.
     pub store: egiz_store::Store,
+    /// What was, where it is kept.
+    pub history: Option<Arc<egiz_historian::Historian>>,
     /// Health, metrics and refused messages.
     pub program: Arc<dyn ProgramReport>,
     /// The live subscriptions.

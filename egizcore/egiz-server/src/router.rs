@@ -10,8 +10,8 @@ use crate::error::ApiError;
 use crate::ports::Ports;
 use crate::things::{bulk, import, read, write};
 use crate::{
-    assets, audit, devices, discovered, docs, guard, layout, live, program, query, registry, templates,
-    tokens,
+    assets, audit, devices, discovered, docs, guard, history, layout, live, program, query, registry,
+    templates, tokens,
 };
 
 /// Every route but those of live subscriptions, the documentation page and EgizVision's files.
@@ -21,6 +21,7 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/things/count", get(read::count)),
         ("/api/v1/things/import", post(import::import)),
         ("/api/v1/things/bulk", post(bulk::bulk)),
+        ("/api/v1/things/{thingId}/history", get(history::history)),
         (
             "/api/v1/things/{thingId}",
             get(read::thing).put(write::put_thing).patch(write::patch_thing).delete(write::delete_thing),
@@ -32,6 +33,8 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/query", post(query::query)),
         ("/api/v1/query/count", post(query::count)),
         ("/api/v1/query/aggregate", post(query::aggregate)),
+        ("/api/v1/history/query", post(history::many::query)),
+        ("/api/v1/state", get(history::past::state)),
         ("/api/v1/devices", get(devices::list).post(devices::create)),
         ("/api/v1/devices/discovered", get(discovered::list)),
         ("/api/v1/devices/discovered/{thingId}", axum::routing::delete(discovered::forget)),

@@ -65,7 +65,7 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
         // EgizVision's files; they hold no data.
         return Need::Nothing;
     }
-    if is("/api/v1/query") || path == "/api/v1/tickets" {
+    if is("/api/v1/query") || is("/api/v1/history") || path == "/api/v1/tickets" {
         return Need::Read;
     }
     if is("/api/v1/things/import") || is("/api/v1/things/bulk") {

@@ -35,7 +35,7 @@ pub(super) fn key_of(request: &Request) -> Result<Option<String>, ApiError> {
         return Ok(None);
     }
     let path = request.uri().path();
-    if path.starts_with("/api/v1/query") {
+    if path.starts_with("/api/v1/query") || path.starts_with("/api/v1/history") {
         return Ok(None);
     }
     let is_stream = matches!(path, "/api/v1/things/import" | "/api/v1/things/bulk");

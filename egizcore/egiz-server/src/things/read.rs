@@ -11,6 +11,7 @@ use crate::caller::Caller;
 use crate::conditional::{ReadVerdict, decide_read};
 use crate::error::ApiError;
 use crate::fields::{Fields, Shown};
+use crate::history::past;
 use crate::params::{self, Params};
 use crate::query::{self, PageRequest};
 use crate::target::Target;
@@ -74,6 +75,7 @@ pub(crate) async fn count(
         ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
         ("fields" = Option<String>, Query, description = "What to show"),
         ("metadata" = Option<bool>, Query, description = "Whether to show `_metadata`"),
+        ("at" = Option<String>, Query, description = "A past time: the answer is a ThingAt, its values those of then"),
         ("min-offset" = Option<u64>, Header, description = "Wait until the record at this offset is applied; also as a parameter"),
         ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing, else 412; also as a header"),
         ("If-Match" = Option<String>, Header, description = "Answer only this state, else 412"),
@@ -101,6 +103,7 @@ pub(crate) async fn thing(
         ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
         ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
         ("fields" = Option<String>, Query, description = "What to show of the part"),
+        ("at" = Option<String>, Query, description = "Of a feature: a past time; the answer is a FeatureAt, its values those of then"),
         ("min-offset" = Option<u64>, Header, description = "Wait until the record at this offset is applied; also as a parameter"),
         ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing, else 412; also as a header"),
         ("If-Match" = Option<String>, Header, description = "Answer only this state, else 412"),
@@ -123,8 +126,11 @@ pub(crate) async fn part(
 
 async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) -> Result<Response, ApiError> {
     let target = Target::of(uri.path(), &app.ports.settings.sites)?;
-    let params = Params::parse(raw, &["condition", "fields", "metadata", "min-offset"])?;
+    let params = Params::parse(raw, &["at", "condition", "fields", "metadata", "min-offset"])?;
     params::refuse_not_served(headers)?;
+    if let Some(past) = past::answer(app, &target, &params, headers).await? {
+        return Ok(past);
+    }
     let condition = condition(headers, &params)?;
     let fields = params.get("fields").map(Fields::parse).transpose()?;
     let with_metadata = params.flag("metadata")?;

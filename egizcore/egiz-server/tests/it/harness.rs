@@ -1,11 +1,12 @@
 //! Starts a server on a free port, and stops it with the test.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use egiz_api::{Health, HealthState, PartHealth, RejectedMessage};
+use egiz_historian::Historian;
 use egiz_model::record::{Header, Record, TelemetryWriter};
 use egiz_model::{Quality, QualityReason, Timestamp};
 use egiz_server::{
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) gate: Arc<Gate>,
     pub(crate) program: Arc<Program>,
     pub(crate) store: Store,
+    /// What was, where it is kept.
+    pub(crate) past: Option<Past>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -37,6 +40,60 @@ pub(crate) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// A history in a folder that goes with the test.
+pub(crate) struct Past {
+    pub(crate) historian: Arc<Historian>,
+    next: AtomicU64,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Past {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Arc::new(egiz_historian::disk::Folder::open(folder.path()).expect("a folder"));
+        let (historian, _) =
+            Historian::open(disk, egiz_historian::Settings::default()).expect("an empty history opens");
+        Self { historian: Arc::new(historian), next: AtomicU64::new(0), folder }
+    }
+
+    /// A message is kept: the moment in microseconds after the beginning of the test, and feature, property and value.
+    pub(crate) fn say(&self, thing: &str, micros: i64, values: &[(&str, &str, Value)]) {
+        let values: Vec<_> = values
+            .iter()
+            .map(|(feature, name, value)| (*feature, *name, value.clone(), Quality::Good))
+            .collect();
+        self.say_judged(thing, micros, 0, &values);
+    }
+
+    /// The same, received so many seconds later, and with how far each value can be trusted.
+    pub(crate) fn say_judged(
+        &self,
+        thing: &str,
+        micros: i64,
+        delay_s: i64,
+        values: &[(&str, &str, Value, Quality)],
+    ) {
+        let source = Timestamp::from_micros(START_MICROS + micros);
+        let mut intake = self.historian.intake();
+        let mut row = intake.row(thing, "oven", source, source.plus_micros(delay_s * 1_000_000));
+        for (feature, property, value, quality) in values {
+            let mut bytes = Vec::new();
+            egiz_model::Value::from_json(value).encode(&mut bytes);
+            let mut reader = egiz_model::record::format::ItemReader::new(&bytes);
+            let value = reader.value(egiz_model::record::format::DEPTH_MAX).expect("just written");
+            let reason =
+                if *quality == Quality::Good { QualityReason::None } else { QualityReason::Reported };
+            row.set(feature, property, &value, *quality, reason);
+        }
+        intake.done(self.next.fetch_add(1, Ordering::Relaxed));
+    }
+
+    /// Puts what is in memory into a part.
+    pub(crate) fn seal(&self) {
+        self.historian.seal(Timestamp::from_micros(START_MICROS)).expect("sealed");
     }
 }
 
@@ -140,7 +197,7 @@ impl Server {
     }
 
     pub(crate) async fn within_connections(connections_max: usize) -> Self {
-        Self::build(Limits::default(), connections_max, |_| ()).await
+        Self::build(Limits::default(), connections_max, None, |_| ()).await
     }
 
     /// Tells it to stop.
@@ -154,10 +211,24 @@ impl Server {
     }
 
     pub(crate) async fn within(limits: Limits, change: impl FnOnce(&mut ServerSettings)) -> Self {
-        Self::build(limits, 1000, change).await
+        Self::build(limits, 1000, None, change).await
     }
 
-    async fn build(limits: Limits, connections_max: usize, change: impl FnOnce(&mut ServerSettings)) -> Self {
+    /// A server that keeps history.
+    pub(crate) async fn with_history(change: impl FnOnce(&mut ServerSettings)) -> Self {
+        Self::build(Limits::default(), 1000, Some(Past::new()), change).await
+    }
+
+    pub(crate) fn past(&self) -> &Past {
+        self.past.as_ref().expect("the server keeps history")
+    }
+
+    async fn build(
+        limits: Limits,
+        connections_max: usize,
+        past: Option<Past>,
+        change: impl FnOnce(&mut ServerSettings),
+    ) -> Self {
         let mut settings = ServerSettings { version: "0.1.0".to_owned(), ..ServerSettings::default() };
         change(&mut settings);
         let clock: Clock = Arc::new(|| Timestamp::from_micros(START_MICROS));
@@ -180,6 +251,7 @@ impl Server {
             engine,
             writes: gate.clone(),
             store: store.clone(),
+            history: past.as_ref().map(|past| past.historian.clone()),
             program: program.clone(),
             hub,
             clock,
@@ -199,7 +271,7 @@ impl Server {
             stop.clone(),
         ));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { base, client, gate, program, store, stop, task }
+        Self { base, client, gate, program, store, past, stop, task }
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {

@@ -8,6 +8,7 @@ mod description;
 mod devices;
 mod errors;
 mod harness;
+mod history;
 mod hostile;
 mod idempotency;
 mod layout;

@@ -123,6 +123,7 @@ impl Server {
             engine: Arc::clone(&engine),
             writes: gate.clone(),
             store: store.clone(),
+            history: None,
             program: Arc::new(Program),
             hub: hub.clone(),
             clock: Arc::new(|| Timestamp::from_seconds(NOW)),

@@ -1,0 +1,373 @@
+//! History as CSV (RFC 4180): a row a message of samples, streamed while they are read; a row a bucket of aggregates.
+//!
+//! What a row says of trust stands in its column `quality`: nothing where all of it is good, else each property that is
+//! not, with the quality and its reason, `;` between them.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use egiz_api::{Code, History, HistorySample, Problem, PropertyHistory};
+use egiz_historian::{Reading, Rows};
+use egiz_model::{Quality, QualityReason, Value};
+use tokio::sync::mpsc;
+
+use super::ask::{Ask, Asked, Gathering, Mode, RawPage};
+use super::raw::{Plan, of_item};
+use super::selection::Key;
+use super::walk::{Pace, Walk};
+use super::{blocking, buckets, chart, historian, known};
+use crate::app::App;
+use crate::error::ApiError;
+
+const LINE_END: &[u8] = b"\r\n";
+/// So much is written before it is sent.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// How many chunks wait for the client; at the bound the reading waits with it.
+const CHUNKS_AHEAD: usize = 2;
+
+/// Answers as CSV.
+///
+/// # Errors
+/// Those of the JSON form, and `overloaded` where as many streams are under way as may be.
+pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError> {
+    let live = app.clone();
+    let is_streamed = matches!(ask.mode, Mode::Raw(_));
+    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Code::Overloaded, "as many streams as may be are under way")
+            .limit(app.ports.settings.concurrent_streams_max as u64)
+            .retry_after(5)
+    })?;
+    if is_streamed {
+        let (ask, columns) = blocking(app, move |walk| {
+            known(&live, walk.historian(), &ask.thing)?;
+            let columns = columns(walk, &ask)?;
+            Ok((ask, columns))
+        })
+        .await?;
+        let (walk, wanted) = Walk::begin(historian(app)?);
+        let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(CHUNKS_AHEAD);
+        let mut outlet = Outlet {
+            buffer: Vec::with_capacity(CHUNK_BYTES * 2),
+            sender,
+            pause: Duration::from_millis(app.ports.settings.stream_pause_ms),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        tokio::task::spawn_blocking(move || {
+            let _place = permit;
+            let Mode::Raw(page) = &ask.mode else { return };
+            if write_samples(&walk, &ask, page, &columns, &mut outlet).is_err() {
+                // The status is sent long since: breaking off is how the client learns that rows are missing.
+                outlet.break_off();
+            }
+        });
+        let stream = futures::stream::unfold((receiver, wanted), |(mut receiver, wanted)| async move {
+            let chunk = receiver.recv().await?;
+            Some((chunk, (receiver, wanted)))
+        });
+        return Ok(response(Body::from_stream(stream)));
+    }
+    let body = blocking(app, move |walk| {
+        known(&live, walk.historian(), &ask.thing)?;
+        let mut out = Vec::new();
+        if let Mode::Buckets(asked) = &mut ask.mode {
+            let leaves_out = asked.fill == egiz_historian::series::Fill::None;
+            if leaves_out {
+                // A row has the buckets of all properties: it is left out where none of them has a value.
+                asked.fill = egiz_historian::series::Fill::Null;
+            }
+            let asked = asked.clone();
+            let answer = buckets::answer(walk, &ask, &asked)?;
+            match &asked.gathering {
+                Gathering::Numbers(aggregates) => {
+                    let names: Vec<&str> = aggregates.iter().map(|(name, _)| name.as_str()).collect();
+                    write_buckets(&mut out, &answer, &asked, &names, leaves_out);
+                }
+                Gathering::Durations => write_states(&mut out, &answer),
+            }
+        }
+        if let Mode::Chart(of_width) = &ask.mode {
+            write_points(&mut out, &chart::answer(walk, &ask, of_width)?);
+        }
+        Ok(out)
+    })
+    .await?;
+    drop(permit);
+    Ok(response(Body::from(body)))
+}
+
+fn response(body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Where rows go, chunk by chunk.
+struct Outlet {
+    buffer: Vec<u8>,
+    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    pause: Duration,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Outlet {
+    /// Sends what is written, once it is enough; the client has `pause` to take it.
+    ///
+    /// # Errors
+    /// `timeout`, which nobody reads: the client is gone or takes nothing.
+    fn send(&mut self, at_least: usize) -> Result<(), ApiError> {
+        if self.buffer.len() < at_least {
+            return Ok(());
+        }
+        let chunk = Bytes::copy_from_slice(&self.buffer);
+        self.buffer.clear();
+        let sending = tokio::time::timeout(self.pause, self.sender.send(Ok(chunk)));
+        match self.runtime.block_on(sending) {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(ApiError::new(Code::Timeout, "the client takes no rows")),
+        }
+    }
+
+    fn break_off(&self) {
+        let failure = std::io::Error::other("the history could not be read to its end");
+        // Where there is no room the client takes nothing anyway.
+        let _ = self.sender.try_send(Err(failure));
+    }
+}
+
+/// The columns of samples: what is named, else what there is in the range, which is looked through for it.
+fn columns(walk: &Walk, ask: &Ask) -> Result<Vec<Key>, ApiError> {
+    let mut columns: Vec<Key> = ask.selection.named().cloned().collect();
+    if ask.selection.is_closed() {
+        return Ok(columns);
+    }
+    walk.slices(&ask.thing, (ask.from, ask.to), &ask.selection, Pace::All, |rows| {
+        for step in Plan::of(rows, &ask.selection).0 {
+            for key in step.keys(&ask.selection) {
+                if columns.contains(&key) {
+                    continue;
+                }
+                if columns.len() == super::PROPERTIES_MAX {
+                    return Err(super::too_many_properties());
+                }
+                columns.push(key);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    columns.sort_by(|a, b| ask.selection.order(a, b));
+    Ok(columns)
+}
+
+fn write_samples(
+    walk: &Walk,
+    ask: &Ask,
+    page: &RawPage,
+    columns: &[Key],
+    outlet: &mut Outlet,
+) -> Result<(), ApiError> {
+    let paths: Vec<String> = columns.iter().map(Key::path).collect();
+    let mut line = Line::begin(&mut outlet.buffer);
+    line.field("time");
+    line.field("received_after_s");
+    paths.iter().for_each(|path| line.field(path));
+    line.field("quality");
+    line.end();
+    let mut left = page.limit.unwrap_or(usize::MAX);
+    walk.slices(&ask.thing, (ask.from, ask.to), &ask.selection, Pace::All, |rows| {
+        for row in 0..rows.len() {
+            let readings: Vec<Option<Reading>> = columns.iter().map(|key| reading(rows, row, key)).collect();
+            if readings.iter().all(Option::is_none) {
+                continue;
+            }
+            if left == 0 {
+                return Ok(ControlFlow::Break(()));
+            }
+            left -= 1;
+            write_row(&mut outlet.buffer, rows, row, &paths, &readings);
+            outlet.send(CHUNK_BYTES)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    outlet.send(1)
+}
+
+fn reading(rows: &Rows, row: usize, key: &Key) -> Option<Reading> {
+    of_item(&rows.reading(row, &key.feature, &key.property)?, key.item)
+}
+
+fn write_row(out: &mut Vec<u8>, rows: &Rows, row: usize, paths: &[String], readings: &[Option<Reading>]) {
+    let mut line = Line::begin(out);
+    line.field(&rows.time(row).to_string());
+    line.field(&rows.delay_s(row).to_string());
+    let mut trust = String::new();
+    for (path, reading) in paths.iter().zip(readings) {
+        match reading {
+            None => line.field(""),
+            Some(reading) => {
+                let removed = Value::text("removed");
+                if reading.value.is_none() {
+                    push_trust(&mut trust, path, removed.as_str().unwrap_or_default(), None);
+                }
+                if reading.quality != Quality::Good {
+                    push_trust(&mut trust, path, reading.quality.as_str(), Some(reading.reason));
+                }
+                line.field(&text_of(reading.value.as_ref()));
+            }
+        }
+    }
+    line.field(&trust);
+    line.end();
+}
+
+fn push_trust(trust: &mut String, path: &str, word: &str, reason: Option<QualityReason>) {
+    if !trust.is_empty() {
+        trust.push(';');
+    }
+    trust.push_str(path);
+    trust.push(' ');
+    trust.push_str(word);
+    if let Some(reason) = reason.and_then(QualityReason::as_str) {
+        trust.push(' ');
+        trust.push_str(reason);
+    }
+}
+
+/// A value in a field: texts as they are, lists and objects as JSON, nothing for none.
+fn text_of(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::Text(text)) => text.to_string(),
+        Some(value) => {
+            let mut out = Vec::new();
+            super::value(&mut out, value);
+            String::from_utf8(out).unwrap_or_default()
+        }
+    }
+}
+
+fn write_buckets(out: &mut Vec<u8>, answer: &History, asked: &Asked, names: &[&str], leaves_out: bool) {
+    let paths: Vec<String> = answer.properties.iter().map(path_of).collect();
+    let mut line = Line::begin(out);
+    line.field("start");
+    line.field("end");
+    for path in &paths {
+        names.iter().for_each(|name| line.field(&format!("{path}:{name}")));
+    }
+    line.field("partial");
+    line.field("quality");
+    line.end();
+    let of_property: Vec<_> =
+        answer.properties.iter().map(|entry| entry.buckets.as_deref().unwrap_or_default()).collect();
+    for (index, span) in asked.buckets.clone().enumerate() {
+        let buckets: Vec<_> = of_property.iter().filter_map(|buckets| buckets.get(index)).collect();
+        if leaves_out && buckets.iter().all(|bucket| bucket.values.values().all(Option::is_none)) {
+            continue;
+        }
+        let mut line = Line::begin(out);
+        line.field(&span.start.to_string());
+        line.field(&span.end.to_string());
+        let mut trust = String::new();
+        for (path, bucket) in paths.iter().zip(&buckets) {
+            for name in names {
+                let value = bucket.values.get(*name).copied().flatten().map(Value::Float);
+                line.field(&text_of(value.as_ref()));
+            }
+            if bucket.quality != Quality::Good {
+                push_trust(&mut trust, path, bucket.quality.as_str(), None);
+            }
+        }
+        line.field(if buckets.iter().any(|bucket| bucket.partial) { "true" } else { "false" });
+        line.field(&trust);
+        line.end();
+    }
+}
+
+fn write_states(out: &mut Vec<u8>, answer: &History) {
+    let mut line = Line::begin(out);
+    ["start", "end", "property", "state", "duration_s", "entries"].iter().for_each(|name| line.field(name));
+    line.end();
+    for entry in &answer.properties {
+        let path = path_of(entry);
+        for bucket in entry.buckets.iter().flatten() {
+            let known = bucket.states.iter().flatten().map(|state| {
+                let name = match &state.state {
+                    serde_json::Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                (name, state.duration_s, state.entries.to_string())
+            });
+            // The time in no known state has a row with no state.
+            let unknown = bucket.unknown_s.filter(|seconds| *seconds > 0.0);
+            let unknown = unknown.map(|seconds| (String::new(), seconds, String::new()));
+            for (state, seconds, entries) in known.chain(unknown) {
+                let mut line = Line::begin(out);
+                line.field(&bucket.start.to_string());
+                line.field(&bucket.end.to_string());
+                line.field(&path);
+                line.field(&state);
+                line.field(&text_of(Some(&Value::Float(seconds))));
+                line.field(&entries);
+                line.end();
+            }
+        }
+    }
+}
+
+fn write_points(out: &mut Vec<u8>, answer: &History) {
+    let mut line = Line::begin(out);
+    ["property", "time", "value", "quality"].iter().for_each(|name| line.field(name));
+    line.end();
+    for entry in &answer.properties {
+        let path = path_of(entry);
+        for HistorySample { time, value, quality, .. } in entry.samples.iter().flatten() {
+            let mut line = Line::begin(out);
+            line.field(&path);
+            line.field(&time.to_string());
+            line.field(&if value.is_null() { String::new() } else { value.to_string() });
+            line.field(if *quality == Quality::Good { "" } else { quality.as_str() });
+            line.end();
+        }
+    }
+}
+
+fn path_of(entry: &PropertyHistory) -> String {
+    let (feature, property) = (entry.feature.as_str().into(), entry.property.as_str().into());
+    Key { feature, property, item: entry.item }.path()
+}
+
+/// A line that is being written.
+struct Line<'o> {
+    out: &'o mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'o> Line<'o> {
+    fn begin(out: &'o mut Vec<u8>) -> Self {
+        Self { out, is_empty: true }
+    }
+
+    /// Writes a field, in quotes where it needs them.
+    fn field(&mut self, text: &str) {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.out.push(b',');
+        }
+        if text.contains(['"', ',', '\r', '\n']) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+            self.out.push(b'"');
+        } else {
+            self.out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn end(self) {
+        self.out.extend_from_slice(LINE_END);
+    }
+}

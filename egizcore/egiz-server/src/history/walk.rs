@@ -1,0 +1,103 @@
+//! Goes through a range of time in slices, so that memory is bounded by a slice; stops when nobody waits any more.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use egiz_api::Code;
+use egiz_historian::{Historian, Rows};
+use egiz_model::Timestamp;
+
+use super::selection::Selection;
+use crate::error::ApiError;
+
+const DAY_MICROS: i64 = 86_400_000_000;
+const HOUR_MICROS: i64 = 3_600_000_000;
+/// The shortest slice; a device that floods is still read in bounded pieces.
+const SHORTEST_MICROS: i64 = 60_000_000;
+/// With fewer rows than this the next slice is longer.
+const ROWS_FEW: usize = 20_000;
+/// With more than this it is shorter.
+const ROWS_MANY: usize = 100_000;
+
+/// A walk over what is kept.
+pub(super) struct Walk {
+    historian: Arc<Historian>,
+    given_up: Arc<AtomicBool>,
+}
+
+/// As long as it is there, somebody waits for the walk.
+pub(super) struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How long the first slice is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// Much of the range is likely to be looked at.
+    All,
+    /// The first rows are likely to suffice.
+    Page,
+}
+
+impl Walk {
+    /// A walk, and what keeps it going.
+    pub(super) fn begin(historian: Arc<Historian>) -> (Self, Wanted) {
+        let given_up = Arc::new(AtomicBool::new(false));
+        (Self { historian, given_up: Arc::clone(&given_up) }, Wanted(given_up))
+    }
+
+    pub(super) fn historian(&self) -> &Historian {
+        &self.historian
+    }
+
+    /// Ends the work where nobody waits for it any more.
+    ///
+    /// # Errors
+    /// `timeout`, which nobody reads.
+    pub(super) fn go_on(&self) -> Result<(), ApiError> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(ApiError::new(Code::Timeout, "the client waits no longer"));
+        }
+        Ok(())
+    }
+
+    /// Gives the rows of `[from, to)` slice by slice, until `each` breaks.
+    ///
+    /// # Errors
+    /// `unavailable` where history cannot be read; those of `each`.
+    pub(super) fn slices(
+        &self,
+        thing: &str,
+        (from, to): (Timestamp, Timestamp),
+        selection: &Selection,
+        pace: Pace,
+        mut each: impl FnMut(&Rows) -> Result<ControlFlow<()>, ApiError>,
+    ) -> Result<(), ApiError> {
+        let mut length = match pace {
+            Pace::All => 6 * HOUR_MICROS,
+            Pace::Page => HOUR_MICROS,
+        };
+        let mut begin = from;
+        while begin < to {
+            self.go_on()?;
+            let end = begin.plus_micros(length).min(to);
+            let rows =
+                self.historian.read(thing, begin, end, |feature, name| selection.wants(feature, name))?;
+            if each(&rows)?.is_break() {
+                break;
+            }
+            length = match rows.len() {
+                0..ROWS_FEW => (length * 2).min(DAY_MICROS),
+                ROWS_FEW..=ROWS_MANY => length,
+                _ => (length / 2).max(SHORTEST_MICROS),
+            };
+            begin = end;
+        }
+        Ok(())
+    }
+}
