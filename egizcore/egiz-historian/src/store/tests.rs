@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::disk::Folder;
 
+mod power_loss;
+
 const DAY_S: i64 = 86_400;
 /// 2026-03-01T00:00:00Z.
 const BEGIN_S: i64 = 1_772_323_200;
