@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::header::{HeaderName, HeaderValue};
+use serde_json::json;
 
 use crate::harness::{Answer, Server, oven};
 
@@ -49,7 +50,11 @@ async fn what_is_described_is_served_with_the_same_methods() {
 /// Every `curl` of the guide is sent, in order, and answered with the status that the line before it names.
 #[tokio::test]
 async fn the_guides_examples_work() {
-    let server = Server::with(|settings| settings.layout = Some("{}".into())).await;
+    let server = Server::with_history(|settings| settings.layout = Some("{}".into())).await;
+    for minute in -60..0 {
+        let values = [("thermal", "zone", json!(195.5)), ("machine", "state", json!("running"))];
+        server.past().say("factory:oven-001", minute * 60_000_000, &values);
+    }
     server.put_oven("factory:mixer-001").await;
     server.telemetry("factory:oven-002", 1, "thermal", &[("setpoint", 195.0)]);
     let mut sent = 0;
