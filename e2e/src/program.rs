@@ -133,6 +133,13 @@ impl Program {
         }
     }
 
+    /// Sets a line of configuration from the next start on, in place of an earlier one for the same key.
+    pub fn set(&mut self, setting: &str) {
+        let key = |setting: &str| setting.split('=').next().unwrap_or_default().trim().to_owned();
+        self.options.settings.retain(|earlier| key(earlier) != key(setting));
+        self.options.settings.push(setting.to_owned());
+    }
+
     /// Starts the program again on the same folder and ports; returns how long it took to become ready.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `openegiz up`: opens, wires, starts, waits, stops.
 //!
-//! Start: journal, history, snapshot, replay; then the parts; listeners last, so that whoever gets in meets a program that is ready.
+//! Start: journal, history, snapshot, replay; then the parts; listeners last, so that whoever gets in meets a program that
+//! is ready.
 //! Stop, on SIGTERM or Ctrl-C: listeners, then work, then a last snapshot, then the journal; what is under way is finished.
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod crash;
 mod disk;
 mod external;
 mod first_steps;
+mod history;
 mod hostile;
 mod listeners;
 mod manage;

@@ -1,0 +1,235 @@
+//! Every sample that was acknowledged is in history exactly once, whenever the real process is killed: while it takes
+//! samples in, writes them to files, merges files, or starts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use e2e::{Program, ProgramOptions, mqtt};
+use rand::Rng as _;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const ROUNDS: u32 = 20;
+const DEVICES: usize = 4;
+const WRITERS: usize = 2;
+/// Between two samples of a device, so that a run is several days of a plant and days are put together on the way.
+const STEP_MS: u64 = 20_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// The numbers of one round of a Thing. Those between the last that was acknowledged and the last that was sent may be in
+/// history or not.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    first: u64,
+    acknowledged: u64,
+    sent: u64,
+}
+
+/// The rounds of each Thing.
+#[derive(Debug, Clone, Default)]
+struct Ledger(Arc<Mutex<HashMap<String, Vec<Numbers>>>>);
+
+impl Ledger {
+    /// Begins a round: the first number after all that were sent.
+    fn begin(&self, name: &str) -> u64 {
+        let mut ledger = self.0.lock().expect("no holder panics");
+        let rounds = ledger.entry(name.to_owned()).or_default();
+        let first = rounds.last().map_or(0, |round| round.sent) + 1;
+        rounds.push(Numbers { first, sent: first - 1, acknowledged: first - 1 });
+        first
+    }
+
+    fn note(&self, name: &str, change: impl FnOnce(&mut Numbers)) {
+        let mut ledger = self.0.lock().expect("no holder panics");
+        ledger.get_mut(name).and_then(|rounds| rounds.last_mut()).map(change).expect("the round has begun");
+    }
+
+    /// What is wrong with the numbers that history has.
+    fn fault(&self, name: &str, found: &[u64]) -> Option<String> {
+        if let Some(pair) = found.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Some(format!("{} is followed by {}", pair[0], pair[1]));
+        }
+        let ledger = self.0.lock().expect("no holder panics");
+        let rounds = &ledger[name];
+        for round in rounds {
+            let missing =
+                (round.first..=round.acknowledged).find(|number| found.binary_search(number).is_err());
+            if let Some(number) = missing {
+                return Some(format!("{number} was acknowledged and is missing; {round:?}"));
+            }
+        }
+        let sent = rounds.last().map_or(0, |round| round.sent);
+        found.last().filter(|last| **last > sent).map(|last| format!("{last} was never sent"))
+    }
+}
+
+/// Publishes a sample after the other until the connection breaks. Every tenth message is sent twice, as a device does
+/// that missed the acknowledgement.
+async fn device(port: u16, name: String, begin_ms: u64, ledger: Ledger) -> anyhow::Result<()> {
+    let (mut reader, mut writer) = mqtt::connect(port, &name).await?;
+    let topic = format!("sensors/factory/{name}/telemetry");
+    let first = ledger.begin(&name);
+    let copies_of = |number: u64| if number.is_multiple_of(10) { 2 } else { 1 };
+    let acknowledging = {
+        let (name, ledger) = (name.clone(), ledger.clone());
+        tokio::spawn(async move {
+            let mut buffer = Vec::new();
+            let (mut next, mut copies) = (first, 0);
+            while reader.read_buf(&mut buffer).await.is_ok_and(|count| count > 0) {
+                mqtt::take_acknowledgements(&mut buffer, |_| {
+                    // Acknowledgements come in packet order, so counting them says which number they are for.
+                    copies += 1;
+                    if copies == copies_of(next) {
+                        ledger.note(&name, |numbers| numbers.acknowledged = next);
+                        (next, copies) = (next + 1, 0);
+                    }
+                })?;
+            }
+            anyhow::Ok(())
+        })
+    };
+    let mut packet_id = 0_u16;
+    for number in first.. {
+        let mut out = Vec::new();
+        let time = begin_ms + number * STEP_MS;
+        let payload =
+            json!({"timestamp": time, "counter": {"number": number}, "zones": {"all": [number, 0.5]}});
+        for _ in 0..copies_of(number) {
+            packet_id = packet_id % 65_535 + 1;
+            mqtt::push_publish(&mut out, &topic, packet_id, payload.to_string().as_bytes());
+        }
+        ledger.note(&name, |numbers| numbers.sent = number);
+        if writer.write_all(&out).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    acknowledging.await?
+}
+
+/// Writes a number after the other over REST until the connection breaks.
+async fn writer(base: String, name: String, ledger: Ledger) -> anyhow::Result<()> {
+    let http = reqwest::Client::new();
+    for number in ledger.begin(&name).. {
+        ledger.note(&name, |numbers| numbers.sent = number);
+        let url = format!("{base}/api/v1/things/factory:{name}/features/counter/properties/number");
+        let Ok(answer) = http.put(url).json(&json!(number)).send().await else { break };
+        anyhow::ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        ledger.note(&name, |numbers| numbers.acknowledged = number);
+    }
+    Ok(())
+}
+
+/// The numbers that history has of a Thing, in the order of time, page by page.
+async fn numbers_of(program: &Program, name: &str, from_ms: u64) -> anyhow::Result<Vec<u64>> {
+    let path = format!(
+        "/api/v1/things/factory:{name}/history?feature=counter&property=number&from={from_ms}&limit=10000"
+    );
+    let mut numbers = Vec::new();
+    let mut page = path.clone();
+    loop {
+        let answer: Value = program.get(&page).await?;
+        for property in answer["properties"].as_array().context("properties")? {
+            let samples = property["samples"].as_array().context("samples")?;
+            numbers.extend(samples.iter().filter_map(|sample| sample["value"].as_u64()));
+        }
+        match answer["cursor"].as_str() {
+            Some(cursor) => page = format!("{path}&cursor={cursor}"),
+            None => return Ok(numbers),
+        }
+    }
+}
+
+/// Waits until history has every acknowledged number, which takes a moment after the acknowledgement; says what is wrong.
+async fn check(program: &Program, ledger: &Ledger, name: &str, from_ms: u64) -> anyhow::Result<()> {
+    let mut fault = None;
+    for _ in 0..50 {
+        fault = ledger.fault(name, &numbers_of(program, name, from_ms).await?);
+        if fault.is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    anyhow::ensure!(fault.is_none(), "{name}: {}", fault.unwrap_or_default());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments_every_acknowledged_sample_is_in_history_once() -> anyhow::Result<()> {
+    let options = ProgramOptions::default()
+        .with("twin.snapshot_every_records = 1000")
+        .with("twin.snapshot_interval_s = 1")
+        .with("history.seal_bytes = 1048576")
+        .with("journal.segment_bytes = 1048576");
+    let mut program = Program::start(options).await?;
+    let begin_ms = now_ms()? - 25 * DAY_MS;
+    let devices: Vec<String> = (0..DEVICES).map(|index| format!("dev-{index}")).collect();
+    let writers: Vec<String> = (0..WRITERS).map(|index| format!("written-{index}")).collect();
+    let http = reqwest::Client::new();
+    for name in devices.iter().chain(&writers) {
+        let url = program.url(&format!("/api/v1/things/factory:{name}"));
+        let created = http.put(url).json(&json!({})).send().await?;
+        anyhow::ensure!(created.status() == 201, "{}", created.text().await?);
+    }
+    let ledger = Ledger::default();
+    for round in 0..ROUNDS {
+        let mut tasks = Vec::new();
+        for name in &devices {
+            tasks.push(tokio::spawn(device(program.mqtt_port, name.clone(), begin_ms, ledger.clone())));
+        }
+        for name in &writers {
+            tasks.push(tokio::spawn(writer(program.url(""), name.clone(), ledger.clone())));
+        }
+        let moment = rand::rng().random_range(50..2_500);
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        program.kill()?;
+        for task in tasks {
+            // A connection refused or broken by the kill is expected; a wrong answer is not.
+            if let Err(error) = task.await? {
+                anyhow::ensure!(error.downcast_ref::<std::io::Error>().is_some(), "round {round}: {error:#}");
+            }
+        }
+        program.restart().await?;
+        for name in devices.iter().chain(&writers) {
+            check(&program, &ledger, name, begin_ms)
+                .await
+                .with_context(|| format!("round {round}, killed after {moment} ms"))?;
+        }
+    }
+    let code = program.stop().await?;
+    anyhow::ensure!(code == Some(0), "it stopped with {code:?}");
+    program.restart().await?;
+    for name in devices.iter().chain(&writers) {
+        check(&program, &ledger, name, begin_ms).await.context("after an orderly stop")?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_written_while_history_was_off_is_missing_and_said_to_be() -> anyhow::Result<()> {
+    let mut program = Program::start(ProgramOptions::default().with("history.enabled = false")).await?;
+    let http = reqwest::Client::new();
+    let url = program.url("/api/v1/things/factory:written");
+    let put = |number: u64| {
+        let thing = json!({"features": {"counter": {"properties": {"number": number}}}});
+        http.put(&url).json(&thing).send()
+    };
+    anyhow::ensure!(put(1).await?.status() == 201);
+    // An orderly stop takes a snapshot, so that the record is not met again.
+    program.stop().await?;
+    program.set("history.enabled = true");
+    program.restart().await?;
+    anyhow::ensure!(program.log().contains("history lacks these records"), "{}", program.log());
+    anyhow::ensure!(put(2).await?.status().is_success());
+    let ledger = Ledger::default();
+    ledger.begin("written");
+    ledger.note("written", |numbers| *numbers = Numbers { first: 2, acknowledged: 2, sent: 2 });
+    let hour_ago_ms = now_ms()? - DAY_MS / 24;
+    check(&program, &ledger, "written", hour_ago_ms).await
+}
+
+fn now_ms() -> anyhow::Result<u64> {
+    Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
+}
