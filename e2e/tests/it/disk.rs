@@ -15,7 +15,7 @@ use tokio::process::Command;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes until the disk takes no more.
-fn fill(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn fill(path: &Path) -> anyhow::Result<()> {
     let (mut file, piece) = (fs::File::create(path)?, vec![0; 4096]);
     loop {
         match file.write_all(&piece) {
@@ -42,12 +42,21 @@ async fn put(program: &Program, number: u64) -> anyhow::Result<reqwest::Response
 }
 
 async fn wait_for_journal(program: &Program, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    wait_for_part(program, "journal", wanted).await
+}
+
+/// Waits until a part's health is as wanted.
+pub(crate) async fn wait_for_part(
+    program: &Program,
+    name: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
         let health: Value = reqwest::get(program.url("/health")).await?.json().await?;
         let parts = health["parts"].as_array().context("parts")?;
-        let journal = parts.iter().find(|part| part["name"] == "journal").context("the journal")?;
-        if journal["status"].as_str().is_some_and(&wanted) {
+        let part = parts.iter().find(|part| part["name"] == name).context("the part")?;
+        if part["status"].as_str().is_some_and(&wanted) {
             return Ok(());
         }
         anyhow::ensure!(begun.elapsed() < PATIENCE, "{health}");

@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use e2e::careful::Careful;
 use e2e::{Program, ProgramOptions, mqtt};
 use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::disk::{fill, wait_for_part};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 const ROUNDS: u32 = 20;
 const DEVICES: usize = 4;
 const WRITERS: usize = 2;
@@ -204,6 +208,41 @@ async fn killed_at_random_moments_every_acknowledged_sample_is_in_history_once()
     for name in devices.iter().chain(&writers) {
         check(&program, &ledger, name, begin_ms).await.context("after an orderly stop")?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_history_stays_in_memory_and_space_brings_it_to_files() -> anyhow::Result<()> {
+    let options = ProgramOptions { disk_bytes: Some(48 << 20), ..ProgramOptions::default() };
+    let program = Program::start(options.with("twin.snapshot_interval_s = 1")).await?;
+    let url = program.url("/api/v1/things/factory:dev-0");
+    anyhow::ensure!(reqwest::Client::new().put(url).json(&json!({})).send().await?.status() == 201);
+    let mut publisher = Careful::new("dev-0");
+    publisher.connect(program.mqtt_port).await?;
+    let begin_ms = now_ms()? - DAY_MS / 2;
+    let ledger = Ledger::default();
+    ledger.begin("dev-0");
+    for number in 1..5_000 {
+        if number == 50 {
+            fill(&program.disk().join("filler")).context("filling the disk")?;
+        }
+        ledger.note("dev-0", |numbers| numbers.sent = number);
+        let payload =
+            json!({"timestamp": begin_ms + number * 1000, "counter": {"number": number}}).to_string();
+        // The file that is being written may have room that it took before.
+        let published = publisher.publish("sensors/factory/dev-0/telemetry", &payload, 1, false).await;
+        let answered = publisher.take_until(PATIENCE, |own| own.under_way() == 0).await;
+        if published.is_err() || answered.is_err() {
+            break;
+        }
+        ledger.note("dev-0", |numbers| numbers.acknowledged = number);
+    }
+    wait_for_part(&program, "history", |status| status == "down").await?;
+    check(&program, &ledger, "dev-0", begin_ms).await?;
+    std::fs::remove_file(program.disk().join("filler"))?;
+    wait_for_part(&program, "history", |status| status == "up").await?;
+    check(&program, &ledger, "dev-0", begin_ms).await?;
+    anyhow::ensure!(program.log().contains("history cannot be written"), "{}", program.log());
     Ok(())
 }
 

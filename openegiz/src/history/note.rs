@@ -178,7 +178,7 @@ impl Note {
                     let mut row = intake.row(write.thing, definition, of_time[0].source, of_time[0].received);
                     for Written { property: (feature, property), value, trust, .. } in of_time {
                         let value =
-                            ItemReader::new(value).value(DEPTH_MAX).expect("it was encoded a moment ago");
+                            ItemReader::new(value).value(DEPTH_MAX).expect("the engine holds no deeper ones");
                         row.set(feature, property, &value, trust.0, trust.1);
                     }
                 }

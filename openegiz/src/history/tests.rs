@@ -171,3 +171,25 @@ fn it_is_the_same_whenever_it_was_sealed_and_from_whichever_snapshot_it_goes_on(
         }
     }
 }
+
+#[test]
+fn the_deepest_value_that_can_be_written_is_kept() {
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    let mut kept = 0;
+    for levels in [30, 31, 32, 33, 40] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let historian = open(folder.path());
+        let records = [
+            write(0, WriteOperation::Create, "", &json!({"features": {"deep": {"properties": {"x": 0}}}})),
+            write(1, WriteOperation::Put, "/features/deep/properties/x", &nested(levels)),
+        ];
+        run(&mut Engine::new(Limits::default()), &historian, &records);
+        let found = everything(&historian);
+        assert_eq!(found[0], "0 deep.x = 0 good");
+        if let Some(line) = found.get(1) {
+            assert_eq!(*line, format!("1 deep.x = {} good", nested(levels)));
+            kept = levels;
+        }
+    }
+    assert_eq!(kept, 32, "deeper ones are refused");
+}
