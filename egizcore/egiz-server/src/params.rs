@@ -122,7 +122,10 @@ pub(crate) fn refused(name: &str, reason: &str) -> ApiError {
 /// answer for something else.
 const NOT_SERVED: [(&str, &str); 3] = [
     ("at-historical-revision", "past states are not served; the answer would be the present one"),
-    ("at-historical-timestamp", "past states are not served; the answer would be the present one"),
+    (
+        "at-historical-timestamp",
+        "the answer would be the present one; say the time in the parameter `at` for values of then",
+    ),
     (
         "merge-thing-patch-conditions",
         "conditions for parts of a patch are not served; the whole patch would be applied",

@@ -150,7 +150,8 @@ fn columns(walk: &Walk, ask: &Ask) -> Result<Vec<Key>, ApiError> {
     walk.slices(&ask.thing, (ask.from, ask.to), &ask.selection, Pace::All, |rows| {
         for step in Plan::of(rows, &ask.selection).0 {
             for key in step.keys(&ask.selection) {
-                if columns.contains(&key) {
+                let is_there = || (0..rows.len()).any(|row| reading(rows, row, &key).is_some());
+                if columns.contains(&key) || !is_there() {
                     continue;
                 }
                 if columns.len() == super::PROPERTIES_MAX {

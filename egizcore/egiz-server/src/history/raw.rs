@@ -84,6 +84,8 @@ pub(super) fn answer(walk: &Walk, app: &App, ask: &Ask, page: &RawPage) -> Resul
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    // What is not in this page is not shown, unless it was named.
+    tracks.retain(|track| !track.is_empty || ask.selection.named().any(|named| *named == track.key));
     tracks.sort_by(|a, b| ask.selection.order(&a.key, &b.key));
     let mut entries: Vec<_> = tracks.iter().map(|track| entry(&track.key, !track.is_empty)).collect();
     complete(app, walk.historian(), &ask.thing, &mut entries)?;

@@ -101,3 +101,66 @@ impl Walk {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egiz_historian::{Settings, disk::Folder};
+    use egiz_model::{Quality, QualityReason, ValueRef};
+
+    const THING: &str = "factory:oven-001";
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_seconds(1_772_323_200 + second)
+    }
+
+    /// One that spoke once a minute for three days, in a folder that goes with the test.
+    fn history() -> (tempfile::TempDir, Arc<Historian>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Arc::new(Folder::open(folder.path()).expect("a folder"));
+        let (historian, _) = Historian::open(disk, Settings::default()).expect("it opens");
+        for minute in 0..3 * 1440 {
+            let time = second(minute * 60);
+            let mut intake = historian.intake();
+            let mut row = intake.row(THING, "oven", time, time);
+            row.set("f", "x", &ValueRef::Int(minute), Quality::Good, QualityReason::None);
+            intake.done(minute.unsigned_abs());
+        }
+        (folder, Arc::new(historian))
+    }
+
+    #[test]
+    fn every_row_of_the_range_is_given_once_in_order() {
+        let (_folder, historian) = history();
+        let (walk, _wanted) = Walk::begin(historian);
+        for pace in [Pace::All, Pace::Page] {
+            let mut minutes = Vec::new();
+            let range = (second(30), second(2 * 86_400));
+            walk.slices(THING, range, &Selection::default(), pace, |rows| {
+                for sample in rows.samples("f", "x", None) {
+                    minutes.push(sample.value);
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .expect("readable");
+            assert_eq!(minutes, (1..2 * 1440).map(f64::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn it_stops_when_enough_was_seen_or_nobody_waits() {
+        let (_folder, historian) = history();
+        let (walk, wanted) = Walk::begin(historian);
+        let mut slices = 0;
+        let range = (second(0), second(3 * 86_400));
+        let mut count = |_: &Rows| {
+            slices += 1;
+            Ok(ControlFlow::Break(()))
+        };
+        walk.slices(THING, range, &Selection::default(), Pace::All, &mut count).expect("readable");
+        drop(wanted);
+        let ended = walk.slices(THING, range, &Selection::default(), Pace::All, &mut count);
+        assert_eq!(ended.expect_err("nobody waits").0.code, "timeout");
+        assert_eq!(slices, 1);
+    }
+}

@@ -141,6 +141,14 @@ async fn properties_are_chosen_in_every_form_and_unknown_ones_are_called_so() {
         let answer = read(&server, query).await;
         assert_eq!(paths(&answer), expected, "{query}");
     }
+    // What was said at another time only is no part of the answer.
+    server.past().say(OVEN, -90 * MINUTE, &[("machine", "note", json!("early"))]);
+    assert_eq!(paths(&read(&server, "").await), all);
+    let csv = Answer::of(server.get(ROUTE).header("accept", "text/csv")).await;
+    assert_eq!(
+        csv.text.lines().next(),
+        Some("time,received_after_s,machine/door,machine/state,thermal/zone,thermal/zones,quality")
+    );
     let answer = read(&server, "property=thermal/zones/1,thermal/zone_9,thermal/setpoint").await;
     assert_eq!(property(&answer, "thermal/zones/1")["samples"][0]["value"], -120);
     let unknown = property(&answer, "thermal/zone_9");
