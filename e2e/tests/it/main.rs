@@ -9,6 +9,7 @@ mod history;
 mod hostile;
 mod listeners;
 mod manage;
+mod open_files;
 mod outage;
 mod restart;
 mod rights;

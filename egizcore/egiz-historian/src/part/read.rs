@@ -516,21 +516,17 @@ fn rows_around(thing: &DescribedThing, from: i64, to: i64) -> Range<u32> {
     page(first_page)..page(end_page).max(page(first_page))
 }
 
-/// The cell with what the word on its quality says.
+/// The cell with what the word on its quality says. Where there is a word and no value, there was none to be had.
 fn judged(cell: Cell, word: &str) -> Option<Cell> {
     if word == "removed" {
         return Some(Cell::REMOVED);
     }
-    let (word, is_null) = match word.strip_suffix("/null") {
-        Some(word) => (word, true),
-        None => (word, false),
-    };
     let (level, reason) = word.split_once('/').unwrap_or((word, ""));
     let level = (0..=2).filter_map(Quality::from_u8).find(|quality| quality.as_str() == level)?;
     let reason = (0..=u8::MAX)
         .map_while(QualityReason::from_u8)
         .find(|known| known.as_str().unwrap_or_default() == reason)?;
-    let cell = if is_null { Cell::NULL } else { cell };
+    let cell = if cell.is_absent() { Cell::NULL } else { cell };
     Some(cell.judged(level, reason))
 }
 

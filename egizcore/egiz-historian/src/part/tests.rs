@@ -124,6 +124,22 @@ fn what_was_written_is_read() {
     assert!(none.is_empty());
 }
 
+/// Run with `EGIZ_BLESS=1` only with a new version of the format; what is there must stay readable.
+#[test]
+fn parts_of_version_1_stay_readable() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/part-v1.parquet");
+    let mut written = written();
+    if std::env::var_os("EGIZ_BLESS").is_some() {
+        std::fs::copy(written.folder.path().join(NAME), golden).expect("the golden file can be written");
+    }
+    std::fs::copy(golden, written.folder.path().join(NAME)).expect("the golden file is there");
+    let part = written.open(None).expect("old parts can be read");
+    for (id, table) in &written.tables {
+        let read = part.read(id, i64::MIN, i64::MAX, &|_| true, &mut written.texts).expect("whole");
+        assert_eq!(said(&read, &written.texts), said(table, &written.texts), "{id}");
+    }
+}
+
 #[test]
 fn only_the_rows_and_columns_that_are_asked_for_come() {
     let mut written = written();

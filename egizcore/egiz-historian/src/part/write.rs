@@ -234,7 +234,7 @@ fn is_wide(cell: Cell) -> bool {
     cell.kind == Kind::Int && cell.as_int().unsigned_abs() > 1 << 53
 }
 
-/// The word on a cell that is not simply good.
+/// The word on a cell that is not simply a good value.
 fn word(cell: Cell) -> Option<String> {
     if cell.kind == Kind::Removed {
         return Some("removed".to_owned());
@@ -244,8 +244,7 @@ fn word(cell: Cell) -> Option<String> {
         return None;
     }
     let reason = reason.as_str().map_or_else(String::new, |reason| format!("/{reason}"));
-    let value = if cell.kind == Kind::Null { "/null" } else { "" };
-    Some(format!("{}{reason}{value}", level.as_str()))
+    Some(format!("{}{reason}", level.as_str()))
 }
 
 struct Encoder<'a> {
