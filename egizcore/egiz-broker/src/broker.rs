@@ -263,7 +263,8 @@ impl Shared {
         let mut how = Match::default();
         how.add(&subscription);
         let now_micros = self.now_micros();
-        for message in &found {
+        let not_for_itself = |message: &&Publish| request.no_local && message.is_from(&session.client_id);
+        for message in found.iter().filter(|message| !not_for_itself(message)) {
             let offer = Offer { message, how: &how, retained: true, offset: None, shared: false, now_micros };
             let (offered, begin) = session.offer_locked(&mut state, &offer);
             self.offered(session, &offer, offered, begin);

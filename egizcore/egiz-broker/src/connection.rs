@@ -109,7 +109,12 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
 
     let silence_max = guest.silence_max();
     let window = guest.request.receive_max;
-    let will = guest.request.will.take().map(|will| (will, guest.request.will_delay_s));
+    let own_id: Arc<str> = guest.client.client_id.as_str().into();
+    let will = guest.request.will.take().map(|mut will| {
+        will.from = Some(Arc::clone(&own_id));
+        (will, guest.request.will_delay_s)
+    });
+    let speaks_past_itself = session.lock().filters.values().any(|subscription| subscription.no_local);
     let mut served = Connection {
         shared,
         protocol: guest.protocol,
@@ -123,6 +128,8 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         known: Vec::new(),
         denied: BTreeSet::new(),
         takeover: taken_up.takeover.clone(),
+        own_id,
+        speaks_past_itself,
     };
     if let Some(will) = taken_up.due_will.take() {
         shared.publish_will(will);
@@ -234,6 +241,10 @@ struct Connection<'b> {
     denied: BTreeSet<String>,
     /// Cancelled when the client has connected anew.
     takeover: CancellationToken,
+    /// The client's id, for messages that are found again.
+    own_id: Arc<str>,
+    /// Whether the client does not want to hear some of its own messages.
+    speaks_past_itself: bool,
 }
 
 impl Connection<'_> {
@@ -339,8 +350,11 @@ impl Connection<'_> {
         };
         publish.received_micros = self.shared.now_micros();
         batch.holds |= publish.qos == 0 && publish.retain;
-        // A subscription of the client's own that is about to take effect may be for it.
-        publish.owed = route.owes(publish.qos) || (publish.qos > 0 && self.holds(batch));
+        // A subscription of the client's own that is about to take effect may be for it. And whose it is, is kept with what
+        // is owed only.
+        let may_be_found = self.holds(batch) || self.speaks_past_itself;
+        publish.owed = route.owes(publish.qos) || (publish.qos > 0 && may_be_found);
+        publish.from = (publish.retain || self.speaks_past_itself).then(|| Arc::clone(&self.own_id));
         batch.bytes += publish.byte_len();
         if let Some(id) = id {
             if publish.qos == 2 {

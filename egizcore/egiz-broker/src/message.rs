@@ -1,6 +1,7 @@
 //! A message on its way: what was published, with what MQTT 5 lets a publisher say about it.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,7 +19,12 @@ pub struct Publish {
     pub(crate) received_micros: i64,
     /// Whether a subscriber is owed it.
     pub(crate) owed: bool,
+    /// Whose it is, where that is to be known when it is found again: its client may not want to hear itself.
+    pub(crate) from: Option<Arc<str>>,
 }
+
+/// What a message of a known client is kept with; one of nobody's has its properties alone, which are an object.
+type KeptWithClient = (String, Option<Box<PublishProperties>>);
 
 impl Publish {
     /// A message of our own making.
@@ -32,6 +38,7 @@ impl Publish {
             properties: None,
             received_micros: 0,
             owed: false,
+            from: None,
         }
     }
 
@@ -45,7 +52,13 @@ impl Publish {
     /// The message with properties that [`Self::encoded_properties`] gave; unreadable ones are left out.
     #[must_use]
     pub fn with_encoded_properties(mut self, encoded: &[u8]) -> Self {
-        self.properties = serde_json::from_slice(encoded).ok();
+        if encoded.starts_with(b"[") {
+            let (from, properties): KeptWithClient = serde_json::from_slice(encoded).unwrap_or_default();
+            self.from = Some(from.into()).filter(|from: &Arc<str>| !from.is_empty());
+            self.properties = properties;
+        } else {
+            self.properties = serde_json::from_slice(encoded).ok();
+        }
         self
     }
 
@@ -98,13 +111,21 @@ impl Publish {
             .map_or("", |(_, value)| value)
     }
 
-    /// The MQTT 5 properties to pass on, encoded for keeping; empty where there are none.
+    /// The MQTT 5 properties to pass on, and whose message it is where that matters, encoded for keeping; empty where there
+    /// is neither.
     #[must_use]
     pub fn encoded_properties(&self) -> Vec<u8> {
-        self.properties
-            .as_ref()
-            .and_then(|properties| serde_json::to_vec(properties).ok())
-            .unwrap_or_default()
+        let encoded = match (&self.from, &self.properties) {
+            (None, None) => return Vec::new(),
+            (None, Some(properties)) => serde_json::to_vec(properties),
+            (Some(from), properties) => serde_json::to_vec(&(&**from, properties)),
+        };
+        encoded.unwrap_or_default()
+    }
+
+    /// Whether a client published it, as far as is known.
+    pub(crate) fn is_from(&self, client_id: &str) -> bool {
+        self.from.as_deref() == Some(client_id)
     }
 
     /// The bytes that it takes in queues and stores.
@@ -124,6 +145,7 @@ impl Publish {
             retain: self.retain,
             received_micros: self.received_micros,
             owed: self.owed,
+            from: self.from.clone(),
             properties: self
                 .properties
                 .as_deref()
@@ -177,6 +199,7 @@ mod tests {
             properties: Some(Box::new(properties)),
             received_micros: 3,
             owed: true,
+            from: Some("c".into()),
         }
     }
 
@@ -200,6 +223,28 @@ mod tests {
         let payload = copy.payload.clone();
         drop(copy.payload);
         assert!(payload.try_into_mut().is_ok());
+    }
+
+    #[test]
+    fn what_is_kept_with_a_message_gives_it_back() {
+        let with = message();
+        for (from, properties) in [
+            (None, None),
+            (None, with.properties.clone()),
+            (with.from.clone(), None),
+            (with.from.clone(), with.properties.clone()),
+        ] {
+            let message = Publish { from, properties, ..with.clone() };
+            let encoded = message.encoded_properties();
+            let bare = Publish { from: None, properties: None, ..message.clone() };
+            assert_eq!(bare.with_encoded_properties(&encoded), message);
+        }
+        // As versions before had it: the properties alone.
+        let older = serde_json::to_vec(&with.properties).expect("to memory");
+        assert_eq!(
+            Publish { from: None, properties: None, ..with.clone() }.with_encoded_properties(&older),
+            Publish { from: None, ..with }
+        );
     }
 
     #[test]

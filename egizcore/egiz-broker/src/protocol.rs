@@ -318,6 +318,7 @@ fn will(
         properties: properties.map(Box::new),
         received_micros: 0,
         owed: false,
+        from: None,
     })
 }
 
@@ -552,6 +553,7 @@ fn published(
         properties,
         received_micros: 0,
         owed: false,
+        from: None,
     };
     Ok(Event::Publish(publish, id))
 }

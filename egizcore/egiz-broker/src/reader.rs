@@ -149,7 +149,8 @@ impl Reader {
                 let Some(outbox) = state.online.as_ref().map(|online| Arc::clone(&online.outbox)) else {
                     return false;
                 };
-                let how = state.matching(offset, &message.topic);
+                let of_its_own = message.is_from(&self.session.client_id);
+                let how = state.matching(offset, &message.topic, of_its_own);
                 let now_micros = self.shared.now_micros();
                 let past = state.delivery.offer_past(&outbox, offset, message, how, now_micros);
                 self.session.hand_plans_over(&mut state.delivery);

@@ -290,14 +290,15 @@ impl State {
     }
 
     /// How its filters match a message that the journal has; those of shared subscriptions only where it is not known
-    /// whose it was.
-    pub(crate) fn matching(&self, offset: Offset, name: &str) -> Option<Match> {
+    /// whose it was, and those that are not for its client's own messages (MQTT-3.8.3-3) only where it is not one `of_its_own`.
+    pub(crate) fn matching(&self, offset: Offset, name: &str, of_its_own: bool) -> Option<Match> {
         if !self.may_receive(name) {
             return None;
         }
         let mut found: Option<Match> = None;
         for (filter, subscription) in &self.filters {
-            if is_read_for(filter, offset, name, self.shared_until) {
+            if is_read_for(filter, offset, name, self.shared_until) && !(of_its_own && subscription.no_local)
+            {
                 found.get_or_insert_default().add(subscription);
             }
         }

@@ -50,6 +50,7 @@ impl Connection<'_> {
                 batch.note(Note::Subscribed { client, filter, options: subscription.into() });
             }
             codes.push(subscription.qos);
+            self.speaks_past_itself |= subscription.no_local;
             subscriptions.push((request.clone(), subscription));
         }
         let packet = match self.outbox.version() {

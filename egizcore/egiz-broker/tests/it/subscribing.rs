@@ -2,7 +2,8 @@
 
 use crate::harness::server;
 use crate::packets::{
-    Connect, QOS_1, V3, V5, acknowledged, granted, packet, publish, publish_with, subscribe, subscribe_with,
+    Connect, QOS_1, RETAIN, V3, V5, acknowledged, counted, granted, packet, publish, publish_with, subscribe,
+    subscribe_with,
 };
 
 #[tokio::test]
@@ -60,6 +61,33 @@ async fn mqtt5_3_8_3_3_no_local_keeps_a_clients_own_messages_from_it() {
     client.subscribe("b", 0).await;
     client.send(&[publish(V5, 0, "a", 0, "own"), publish(V5, 0, "b", 0, "other")].concat()).await;
     client.expect(&publish(V5, 0, "b", 0, "other")).await;
+}
+
+#[tokio::test]
+async fn mqtt5_3_8_3_3_no_local_holds_for_what_is_found_again() {
+    const NO_LOCAL: u8 = 4;
+    let hour = || Connect { flags: 0, properties: &[0x11, 0, 0, 0x0E, 0x10], ..Connect::of(V5, "c") };
+    // What its client retained.
+    let mut server = server().await;
+    let mut client = server.connect(&hour()).await;
+    client.say("a", "kept", RETAIN | QOS_1).await;
+    client.subscribe("a", NO_LOCAL | 1).await;
+    client.expect_nothing_but_life().await;
+    // What is in the journal, somebody else's subscription having asked for it.
+    let mut hearer = server.connect(&Connect { payload: counted("hearer"), ..hour() }).await;
+    hearer.subscribe("a", 1).await;
+    hearer.expect(&publish(V5, RETAIN | QOS_1, "a", 1, "kept")).await;
+    client.say("a", "own", QOS_1).await;
+    hearer.expect(&publish(V5, QOS_1, "a", 2, "own")).await;
+    server.client(V5, "other").await.say("a", "others", QOS_1).await;
+    client.expect(&publish(V5, QOS_1, "a", 1, "others")).await;
+    server = server.crash().await;
+    let mut client = server.connecting(&hour()).await;
+    assert_eq!(client.packet("CONNACK").await[2..4], [1, 0]);
+    client.expect(&publish(V5, QOS_1, "a", 1, "others")).await;
+    client.expect_nothing_but_life().await;
+    client.subscribe("a", NO_LOCAL | 1).await;
+    client.expect_nothing_but_life().await;
 }
 
 #[tokio::test]
