@@ -118,7 +118,7 @@ pub(crate) fn refused(name: &str, reason: &str) -> ApiError {
         .into()
 }
 
-/// Header fields of Eclipse Ditto's that change what a request means and that are not served. Who sends one would take the
+/// Header fields of Eclipse Ditto's that change what a request means and that are not served everywhere. Who sends one would take the
 /// answer for something else.
 const NOT_SERVED: [(&str, &str); 3] = [
     ("at-historical-revision", "past states are not served; the answer would be the present one"),
@@ -128,7 +128,7 @@ const NOT_SERVED: [(&str, &str); 3] = [
     ),
     (
         "merge-thing-patch-conditions",
-        "conditions for parts of a patch are not served; the whole patch would be applied",
+        "only a merge patch takes conditions for its parts; they would be passed over",
     ),
 ];
 
@@ -140,7 +140,16 @@ const ACKNOWLEDGED: [&str; 2] = ["twin-persisted", "search-persisted"];
 /// # Errors
 /// `invalid-parameter`.
 pub(crate) fn refuse_not_served(headers: &HeaderMap) -> Result<(), ApiError> {
-    if let Some((name, reason)) = NOT_SERVED.iter().find(|(name, _)| headers.contains_key(*name)) {
+    refuse_not_served_but(headers, "")
+}
+
+/// As [`refuse_not_served`], where one of the fields is served.
+///
+/// # Errors
+/// `invalid-parameter`.
+pub(crate) fn refuse_not_served_but(headers: &HeaderMap, served: &str) -> Result<(), ApiError> {
+    let is_asked_for = |name: &str| name != served && headers.contains_key(name);
+    if let Some((name, reason)) = NOT_SERVED.iter().find(|(name, _)| is_asked_for(name)) {
         return Err(refused(name, reason));
     }
     let labels = headers.get_all("requested-acks").iter().map(|value| value.to_str().unwrap_or("?"));

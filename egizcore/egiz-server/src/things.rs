@@ -2,5 +2,6 @@
 
 pub(crate) mod bulk;
 pub(crate) mod import;
+pub(crate) mod partwise;
 pub(crate) mod read;
 pub(crate) mod write;

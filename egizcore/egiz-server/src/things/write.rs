@@ -12,9 +12,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Problem, Thing};
 use egiz_model::record::{Body as RecordBody, Preconditions, ThingWrite, WriteOperation};
-use egiz_twin::{Outcome, WriteOutcome, entity_tag};
+use egiz_twin::{Filter, Outcome, ThingRef, WriteOutcome, entity_tag};
 use serde::Deserialize;
 
+use super::partwise::{self, PartConditions};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::conditional;
@@ -145,6 +146,7 @@ async fn put(
         ("If-Match" = Option<String>, Header, description = "The state that is to be changed; `*` updates only"),
         ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
         ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
+        ("merge-thing-patch-conditions" = Option<String>, Header, description = "JSON: pointers into a merge patch, each with the RQL on which that part stays"),
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
     ),
     responses(
@@ -174,6 +176,7 @@ pub(crate) async fn patch_thing(
         ("If-Match" = Option<String>, Header, description = "The state that is to be changed; `*` updates only"),
         ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
         ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
+        ("merge-thing-patch-conditions" = Option<String>, Header, description = "JSON: pointers into a merge patch, each with the RQL on which that part stays"),
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
     ),
     responses(
@@ -208,10 +211,20 @@ async fn patch(
         Some("application/json-patch+json") => WriteOperation::Patch,
         Some(other) => return Err(body::unsupported(other, ACCEPT_PATCH)),
     };
-    let asked = Asked::of(raw, headers)?;
+    let conditions = match operation {
+        WriteOperation::Merge => PartConditions::of(headers)?,
+        _ => None,
+    };
+    let asked = match conditions {
+        Some(_) => Asked::of_merge_in_parts(raw, headers)?,
+        None => Asked::of(raw, headers)?,
+    };
     let content = body::read(headers, content, settings).await?;
     body::json::check(&content, settings.json_depth_max)?;
-    write(app, caller, &target, operation, &content, &asked).await
+    match conditions {
+        Some(conditions) => partwise::merge(app, caller, &target, &content, &conditions, &asked).await,
+        None => write(app, caller, &target, operation, &content, &asked).await,
+    }
 }
 
 /// Deletes a Thing.
@@ -272,9 +285,9 @@ async fn delete(
 /// What a write's headers and parameters ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    if_match: String,
-    if_none_match: String,
-    condition: String,
+    pub(super) if_match: String,
+    pub(super) if_none_match: String,
+    pub(super) condition: String,
     refuse_unchanged: bool,
     representation: Option<bool>,
 }
@@ -285,9 +298,19 @@ impl Asked {
     /// # Errors
     /// `malformed-entity-tag`, `invalid-parameter`.
     fn of(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
+        params::refuse_not_served(headers)?;
+        Self::read(raw, headers)
+    }
+
+    /// As [`Self::of`], for a merge patch that has conditions for its parts.
+    fn of_merge_in_parts(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
+        params::refuse_not_served_but(headers, partwise::FIELD)?;
+        Self::read(raw, headers)
+    }
+
+    fn read(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
         let params = Params::parse(raw, &KNOWN)?;
         let (if_match, if_none_match) = conditional::preconditions(headers)?;
-        params::refuse_not_served(headers)?;
         let refuse_unchanged = match params.or_field(headers, "if-equal")? {
             None | Some("update" | "skip-minimizing-merge") => false,
             Some("skip") => true,
@@ -302,6 +325,20 @@ impl Asked {
             refuse_unchanged,
             representation: preference(headers),
         })
+    }
+
+    /// Whether the condition holds for the Thing; one that cannot be read is left to the engine to name.
+    pub(super) fn condition_holds(&self, thing: ThingRef<'_>) -> bool {
+        self.condition.is_empty() || Filter::parse(&self.condition).is_ok_and(|filter| filter.matches(thing))
+    }
+
+    /// The condition, and that the Thing is still at this revision.
+    pub(super) fn condition_at(&self, revision: u64) -> String {
+        if self.condition.is_empty() {
+            format!("eq(_revision,{revision})")
+        } else {
+            format!("and(eq(_revision,{revision}),{})", self.condition)
+        }
     }
 }
 
@@ -365,24 +402,36 @@ async fn write(
 ) -> Result<Response, ApiError> {
     let is_whole = target.pointer.is_empty() && operation != WriteOperation::Patch;
     let content = if is_whole { with_whole_id(content, &target.thing) } else { Cow::Borrowed(content) };
-    let write = ThingWrite {
-        thing: &target.thing,
-        operation,
-        path: &target.pointer,
-        content: &content,
-        preconditions: Preconditions {
-            if_match: &asked.if_match,
-            if_none_match: &asked.if_none_match,
-            condition: &asked.condition,
-        },
+    let preconditions = Preconditions {
+        if_match: &asked.if_match,
+        if_none_match: &asked.if_none_match,
+        condition: &asked.condition,
     };
-    let record = submit::record(app, caller, RecordBody::ThingWrite(write));
-    let applied = submit::one(app, record).await?;
+    let applied = submit_write(app, caller, target, operation, &content, preconditions).await?;
     answer(app, target, asked, applied)
 }
 
+/// Submits one write and waits for its outcome.
+pub(super) async fn submit_write(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    operation: WriteOperation,
+    content: &[u8],
+    preconditions: Preconditions<'_>,
+) -> Result<Applied, ApiError> {
+    let (thing, path) = (&*target.thing, &*target.pointer);
+    let write = ThingWrite { thing, operation, path, content, preconditions };
+    submit::one(app, submit::record(app, caller, RecordBody::ThingWrite(write))).await
+}
+
 /// Turns the outcome of a write into an answer.
-fn answer(app: &App, target: &Target, asked: &Asked, applied: Applied) -> Result<Response, ApiError> {
+pub(super) fn answer(
+    app: &App,
+    target: &Target,
+    asked: &Asked,
+    applied: Applied,
+) -> Result<Response, ApiError> {
     let Outcome::Write(outcome) = applied.outcome else {
         tracing::error!(outcome = ?applied.outcome, "a write had the outcome of something else");
         return Err(ApiError::new(Code::Internal, "the server failed; its log has more under this traceId"));

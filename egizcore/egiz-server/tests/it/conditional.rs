@@ -268,8 +268,8 @@ async fn what_would_be_answered_as_if_it_had_not_been_asked_for_is_refused() {
     for name in ["at-historical-revision", "at-historical-timestamp", "merge-thing-patch-conditions"] {
         let get = Answer::of(server.get(THING).header(name, "1")).await.problem("invalid-parameter");
         assert_eq!(get["errors"][0]["parameter"], name);
-        let patch = server.request("PATCH", THING).json(&json!({"attributes": {"line": "line-7"}}));
-        Answer::of(patch.header(name, "{}")).await.problem("invalid-parameter");
+        let put = server.request("PUT", THING).json(&oven()).header(name, "{}");
+        Answer::of(put).await.problem("invalid-parameter");
     }
     for (labels, status) in
         [("twin-persisted, search-persisted", 204), ("[\"twin-persisted\",\"other\"]", 400)]
@@ -278,4 +278,76 @@ async fn what_would_be_answered_as_if_it_had_not_been_asked_for_is_refused() {
         assert_eq!(Answer::of(put).await.status, status);
     }
     assert_eq!(server.read(THING).await["_revision"], 1);
+}
+
+/// Sends a merge patch with conditions for its parts.
+async fn partwise(server: &Server, conditions: &Value, patch: &Value) -> Answer {
+    let request = server.request("PATCH", THING).header("content-type", "application/merge-patch+json");
+    let request = request.header("merge-thing-patch-conditions", conditions.to_string());
+    Answer::of(request.body(patch.to_string())).await
+}
+
+#[tokio::test]
+async fn parts_of_a_merge_patch_apply_where_their_conditions_hold() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    let patch = json!({"attributes": {"line": "line-7", "maker": "Example", "a/b": 1}});
+    let conditions = json!({
+        "/attributes/line": "eq(attributes/type,\"mixer\")",
+        "attributes/maker": "eq(attributes/type,\"oven\")",
+        "/attributes/a~1b": "not(exists(attributes/type))",
+        "/attributes/not-in-the-patch": "exists(attributes/type)",
+    });
+    let before = server.read(THING).await;
+    assert_eq!(partwise(&server, &conditions, &patch).await.status, 204);
+    let after = server.read(THING).await;
+    assert_eq!(after["attributes"]["maker"], "Example");
+    assert_eq!(after["attributes"]["line"], before["attributes"]["line"]);
+    assert_eq!(after["attributes"].get("a/b"), None);
+    assert_eq!(after["_revision"], 2);
+
+    // Nothing is left, so nothing changes; the request's own condition still counts.
+    let none = json!({"/attributes": "eq(attributes/type,\"mixer\")"});
+    assert_eq!(partwise(&server, &none, &patch).await.status, 204);
+    assert_eq!(server.read(THING).await["_revision"], 2);
+    let request = server.request("PATCH", &format!("{THING}?condition=eq(attributes/type,%22mixer%22)"));
+    let request =
+        request.header("merge-thing-patch-conditions", "{}").json(&json!({"attributes": {"line": 1}}));
+    Answer::of(request).await.problem("condition-failed");
+
+    for (field, reason) in [
+        ("no JSON", "JSON object"),
+        ("{\"/attributes\":1}", "JSON object"),
+        ("{\"/attributes\":\"eq(\"}", ""),
+    ] {
+        let request = server.request("PATCH", THING).header("merge-thing-patch-conditions", field);
+        let answer = Answer::of(request.json(&patch)).await;
+        assert_eq!(answer.status, 400, "{field}");
+        assert!(answer.json().to_string().contains(reason), "{field}: {}", answer.json());
+    }
+}
+
+#[tokio::test]
+async fn parts_are_decided_on_the_state_that_they_change_however_many_write_at_once() {
+    let server = Server::start().await;
+    server.put_oven("factory:oven-001").await;
+    server.send("PUT", &format!("{THING}/attributes/count"), &json!(0)).await;
+    // Each adds one where the count is what it read; a part decided on an older state would lose a step.
+    let writers = (0..4).map(|_| async {
+        let mut done = 0;
+        while done < 10 {
+            let count = server.read(&format!("{THING}/attributes/count")).await.as_i64().expect("a number");
+            let conditions = json!({"/attributes/count": format!("eq(attributes/count,{count})")});
+            let patch = json!({"attributes": {"count": count + 1, "touched": true}});
+            let answer = partwise(&server, &conditions, &patch).await;
+            if answer.status == 503 {
+                continue;
+            }
+            assert_eq!(answer.status, 204);
+            done += 1;
+        }
+    });
+    futures::future::join_all(writers).await;
+    let count = server.read(&format!("{THING}/attributes/count")).await.as_i64().expect("a number");
+    assert!((10..=40).contains(&count), "{count}");
 }
