@@ -19,6 +19,7 @@ mod read;
 mod seal;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use egiz_model::{Offset, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
@@ -111,8 +112,14 @@ pub struct Historian {
     disk: Arc<dyn Disk>,
     settings: Settings,
     state: Mutex<State>,
-    /// Held by who changes which parts there are.
+    /// Held by who seals. Merging a long day must not hold that up, so it has a lock of its own.
+    sealing: Mutex<()>,
+    /// Held by who merges, sums up or drops parts.
+    maintaining: Mutex<()>,
+    /// Held while a manifest is put in force.
     changing: Mutex<()>,
+    /// The number of the next part.
+    next_number: AtomicU64,
 }
 
 struct State {
@@ -187,7 +194,16 @@ impl Historian {
             published: Arc::new(Published { manifest, parts }),
             counts: Counts::default(),
         };
-        let historian = Self { disk, settings, state: Mutex::new(state), changing: Mutex::new(()) };
+        let next_number = AtomicU64::new(state.published.manifest.next_number);
+        let historian = Self {
+            disk,
+            settings,
+            state: Mutex::new(state),
+            sealing: Mutex::new(()),
+            maintaining: Mutex::new(()),
+            changing: Mutex::new(()),
+            next_number,
+        };
         Ok((historian, recovery))
     }
 
@@ -238,6 +254,11 @@ impl Intake<'_> {
         received: Timestamp,
     ) -> RowWriter<'_> {
         self.0.head.row(thing, family, source, received)
+    }
+
+    /// About how much memory the rows take that are not sealed.
+    pub fn head_bytes(&self) -> usize {
+        self.0.head.bytes() + self.0.sealing.as_deref().map_or(0, Head::bytes)
     }
 
     /// Says that the record at this offset was handed over wholly, whether anything of it is kept or not.

@@ -139,7 +139,7 @@ async fn blocking<T: Send + 'static>(
 /// Refuses a Thing of which neither the live state nor history knows anything.
 fn known(app: &App, historian: &Historian, thing: &str) -> Result<(), ApiError> {
     let is_live = app.ports.engine.read().thing(thing).is_some();
-    if is_live || historian.things().contains(thing) { Ok(()) } else { Err(no_thing(thing)) }
+    if is_live || historian.knows(thing) { Ok(()) } else { Err(no_thing(thing)) }
 }
 
 /// A property's entry without its data.

@@ -171,6 +171,11 @@ impl Part {
         })
     }
 
+    /// Whether rows of the Thing are in it.
+    pub(crate) fn knows(&self, thing: &str) -> bool {
+        self.by_id.contains_key(thing)
+    }
+
     /// Whose rows are in it, by id.
     pub(crate) fn things(&self) -> impl ExactSizeIterator<Item = &str> {
         self.things.iter().map(|thing| thing.id.as_str())

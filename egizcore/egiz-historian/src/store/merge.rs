@@ -20,7 +20,7 @@ impl Historian {
     /// # Errors
     /// Where the disk does not take it or a part cannot be read; nothing changes then.
     pub fn maintain(&self, now: Timestamp) -> Result<bool, HistoryError> {
-        let _changing = self.changing.lock();
+        let _maintaining = self.maintaining.lock();
         let published = Arc::clone(&self.state.lock().published);
         // A part that is lost stays named, in case somebody brings it back, and is left alone.
         let usable: Vec<Entry> = published.open_parts().map(|(entry, _)| entry.clone()).collect();
@@ -33,8 +33,10 @@ impl Historian {
             Some(Task::Drop { parts }) => {
                 let parts: Vec<Entry> = parts.into_iter().map(|index| usable[index].clone()).collect();
                 let rows: u64 = parts.iter().map(|entry| entry.rows).sum();
-                let manifest = published.manifest.without(&parts);
-                self.put_in_force(manifest, |state| state.counts.rows_dropped += rows)?;
+                self.put_in_force(
+                    |manifest| manifest.forget(&parts),
+                    |state| state.counts.rows_dropped += rows,
+                )?;
                 self.remove(&parts)?;
             }
             Some(Task::Keyframe { day }) => self.write_keyframe(&published, day)?,
@@ -43,7 +45,6 @@ impl Historian {
     }
 
     fn merge(&self, published: &Published, old: &[Entry], level: Level) -> Result<(), HistoryError> {
-        let mut manifest = published.manifest.without(old);
         let [first, ..] = old else { return Ok(()) };
         let mut parts: Vec<(&Entry, &Arc<Part>)> =
             published.open_parts().filter(|(entry, _)| old.contains(entry)).collect();
@@ -52,20 +53,22 @@ impl Historian {
         let texts = RefCell::new(Texts::default());
         let tables =
             || Together { walks: parts.iter().map(|(_, part)| part.walk()).collect(), texts: &texts };
-        let entry = self.write_part(&place, manifest.next_number, &texts, tables)?;
-        if let Some(mut entry) = entry {
-            entry.rank = old.iter().map(|entry| entry.rank).max().unwrap_or_default();
-            manifest.next_number += 1;
-            manifest.parts.push(entry);
-        }
-        self.put_in_force(manifest, |_| ())?;
+        let entry = self.write_part(&place, &texts, tables)?;
+        let rank = old.iter().map(|entry| entry.rank).max().unwrap_or_default();
+        self.put_in_force(
+            |manifest| {
+                manifest.forget(old);
+                manifest.parts.extend(entry.map(|entry| Entry { rank, ..entry }));
+            },
+            |_| (),
+        )?;
         self.remove(old)
     }
 
     /// Writes down the last value of everything before a day began, family by family.
     fn write_keyframe(&self, published: &Published, day: i64) -> Result<(), HistoryError> {
         let begin = day.saturating_mul(DAY_MICROS);
-        let mut manifest = published.manifest.clone();
+        let manifest = &published.manifest;
         let families: BTreeSet<&str> = manifest
             .parts
             .iter()
@@ -91,18 +94,14 @@ impl Historian {
                     ))
                 })
             };
-            if let Some(mut entry) = self.write_part(&place, manifest.next_number, &texts, tables)? {
-                entry.rank = rank;
-                manifest.next_number += 1;
-                added.push(entry);
-            }
+            let entry = self.write_part(&place, &texts, tables)?;
+            added.extend(entry.map(|entry| Entry { rank, ..entry }));
         }
         if added.is_empty() {
             // Nothing was ever said before: an entry that says so keeps this from being looked at again.
             return Ok(());
         }
-        manifest.parts.extend(added);
-        self.put_in_force(manifest, |_| ())
+        self.put_in_force(|manifest| manifest.parts.extend(added), |_| ())
     }
 
     /// Removes files that are no longer in force; who reads them has them open.
@@ -141,9 +140,8 @@ impl Iterator for Together<'_> {
 }
 
 impl Manifest {
-    fn without(&self, gone: &[Entry]) -> Self {
-        let parts = self.parts.iter().filter(|entry| !gone.contains(entry)).cloned().collect();
-        Self { parts, ..self.clone() }
+    fn forget(&mut self, gone: &[Entry]) {
+        self.parts.retain(|entry| !gone.contains(entry));
     }
 }
 

@@ -175,6 +175,15 @@ impl Historian {
         Ok(states)
     }
 
+    /// Whether the Thing has ever said something that is kept.
+    pub fn knows(&self, thing: &str) -> bool {
+        let state = self.state.lock();
+        let in_memory = std::iter::once(&state.head)
+            .chain(state.sealing.as_deref())
+            .any(|head| head.thing(thing).is_some());
+        in_memory || state.published.open_parts().any(|(_, part)| part.knows(thing))
+    }
+
     /// The Things that have ever said something that is kept, by id.
     pub fn things(&self) -> BTreeSet<String> {
         let state = self.state.lock();

@@ -4,18 +4,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::BufWriter;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use egiz_model::Timestamp;
 
 use super::{DAY_MICROS, Historian, HistoryError, day_of};
 use crate::cell::Texts;
 use crate::head::Head;
-use crate::manifest::{Entry, Level};
+use crate::manifest::{Entry, Level, Manifest};
 use crate::part::{Part, PartError, PartWriter, Shapes};
 use crate::table::Table;
-
-/// What a file is called before it is whole.
-const UNDER_WAY: &str = "part.under-way";
 
 /// Whose rows go into which part.
 type Sorted = BTreeMap<(i64, Arc<str>), Vec<(Arc<str>, Table)>>;
@@ -27,57 +25,75 @@ impl Historian {
     /// # Errors
     /// Where the disk does not take it; nothing is lost then, and the next call tries again.
     pub fn seal(&self, now: Timestamp) -> Result<(), HistoryError> {
-        let _changing = self.changing.lock();
-        let head = {
-            let mut state = self.state.lock();
-            match &state.sealing {
-                // An earlier try failed; it comes first.
-                Some(head) => Arc::clone(head),
-                None if state.head.is_empty() && state.head.next == state.published.manifest.next_offset => {
-                    return Ok(());
+        let _sealing = self.sealing.lock();
+        loop {
+            let (head, is_the_newest) = {
+                let mut state = self.state.lock();
+                match &state.sealing {
+                    // An earlier try failed; it comes first.
+                    Some(head) => (Arc::clone(head), false),
+                    None if state.head.is_empty()
+                        && state.head.next == state.published.manifest.next_offset =>
+                    {
+                        return Ok(());
+                    }
+                    None => {
+                        let next = state.head.next;
+                        let head = Arc::new(std::mem::replace(&mut state.head, Head::from(next)));
+                        state.sealing = Some(Arc::clone(&head));
+                        (head, true)
+                    }
                 }
-                None => {
-                    let next = state.head.next;
-                    let head = Arc::new(std::mem::replace(&mut state.head, Head::from(next)));
-                    state.sealing = Some(Arc::clone(&head));
-                    head
-                }
+            };
+            self.write_head(&head, now)?;
+            if is_the_newest {
+                return Ok(());
             }
-        };
-        self.write_head(&head, now)
+        }
     }
 
     fn write_head(&self, head: &Head, now: Timestamp) -> Result<(), HistoryError> {
         let oldest = day_of(now.as_micros()) - i64::from(self.settings.retention_days);
         let (sorted, expired) = sort(head, oldest);
-        let mut manifest = self.state.lock().published.manifest.clone();
         let texts = RefCell::new(head.texts.clone());
-        let mut sealed = 0;
+        let mut entries = Vec::new();
         for ((day, family), things) in sorted {
             let place = Place { day, family: &family, level: Level::Sealed };
             let tables = || things.iter().map(|(id, table)| Ok((id.to_string(), table.clone())));
-            let entry = self.write_part(&place, manifest.next_number, &texts, tables)?;
-            let Some(mut entry) = entry else { continue };
-            entry.rank = manifest.next_number;
-            manifest.next_number += 1;
-            sealed += entry.rows;
-            manifest.parts.push(entry);
+            match self.write_part(&place, &texts, tables) {
+                Ok(entry) => entries.extend(entry),
+                Err(error) => {
+                    // No manifest names them. A disk that is full must not fill up further with every try.
+                    entries.iter().for_each(|entry: &Entry| drop(self.disk.remove(&entry.name)));
+                    return Err(error);
+                }
+            }
         }
-        manifest.next_offset = head.next;
-        self.put_in_force(manifest, |state| {
-            state.sealing = None;
-            state.counts.rows_sealed += sealed;
-            state.counts.rows_expired += expired;
-        })
+        let sealed: u64 = entries.iter().map(|entry| entry.rows).sum();
+        self.put_in_force(
+            |manifest| {
+                manifest.parts.extend(entries);
+                manifest.next_offset = head.next;
+            },
+            |state| {
+                state.sealing = None;
+                state.counts.rows_sealed += sealed;
+                state.counts.rows_expired += expired;
+            },
+        )
     }
 
-    /// Puts a manifest in force, and lets `also` change what must change at the same moment.
+    /// Changes the manifest that is in force, and lets `also` change what must change at the same moment.
     pub(super) fn put_in_force(
         &self,
-        manifest: crate::manifest::Manifest,
+        change: impl FnOnce(&mut Manifest),
         also: impl FnOnce(&mut super::State),
     ) -> Result<(), HistoryError> {
+        let _changing = self.changing.lock();
         let before = Arc::clone(&self.state.lock().published);
+        let mut manifest = before.manifest.clone();
+        change(&mut manifest);
+        manifest.next_number = self.next_number.load(Ordering::Relaxed);
         let published = before.with(manifest, &*self.disk)?;
         // The names of the parts are durable before the manifest that has them.
         self.disk.sync_folder().map_err(HistoryError::Folder)?;
@@ -89,11 +105,31 @@ impl Historian {
     }
 
     /// Writes a part from tables in the order of ids; `tables` is asked for them twice, and may add to the texts. The part is whole and synced under
-    /// its name, and not in force yet. Nothing where there were no rows.
+    /// its name, and not in force yet; its rank is its number. Nothing where there were no rows.
     pub(super) fn write_part<I>(
         &self,
         place: &Place<'_>,
+        texts: &RefCell<Texts>,
+        tables: impl Fn() -> I,
+    ) -> Result<Option<Entry>, HistoryError>
+    where
+        I: Iterator<Item = Result<(String, Table), PartError>>,
+    {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let under_way = format!("part-{number}.under-way");
+        let written = self.write_file(place, number, &under_way, texts, tables);
+        if written.is_err() {
+            // It may not be there; if it is, it is of no use.
+            let _ = self.disk.remove(&under_way);
+        }
+        written
+    }
+
+    fn write_file<I>(
+        &self,
+        place: &Place<'_>,
         number: u64,
+        under_way: &str,
         texts: &RefCell<Texts>,
         tables: impl Fn() -> I,
     ) -> Result<Option<Entry>, HistoryError>
@@ -107,7 +143,7 @@ impl Historian {
         let name = place.file_name(number);
         let io = |error| PartError::io(&name, error);
         let parquet = |error| PartError::parquet(&name, error);
-        let file = BufWriter::with_capacity(1 << 18, self.disk.create(UNDER_WAY).map_err(io)?);
+        let file = BufWriter::with_capacity(1 << 18, self.disk.create(under_way).map_err(io)?);
         let mut writer = PartWriter::begin(file, place.family, &shapes).map_err(parquet)?;
         for table in tables() {
             let (id, table) = table?;
@@ -118,16 +154,16 @@ impl Historian {
         file.sync().map_err(io)?;
         drop(file);
         if written.rows == 0 {
-            self.disk.remove(UNDER_WAY).map_err(io)?;
+            self.disk.remove(under_way).map_err(io)?;
             return Ok(None);
         }
-        self.disk.rename(UNDER_WAY, &name).map_err(io)?;
+        self.disk.rename(under_way, &name).map_err(io)?;
         let part = Part::open(&*self.disk, &name, None)?;
         Ok(Some(Entry {
             level: place.level,
             day: place.day,
             family: place.family.to_owned(),
-            rank: 0,
+            rank: number,
             rows: written.rows,
             samples: written.samples,
             things: written.things,

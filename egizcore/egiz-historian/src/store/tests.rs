@@ -167,7 +167,7 @@ fn files_that_were_not_finished_go_and_lost_or_damaged_parts_are_named_while_the
         paths.sort();
         paths
     };
-    std::fs::write(plant.folder.path().join("part.under-way"), "half").expect("written");
+    std::fs::write(plant.folder.path().join("part-7.under-way"), "half").expect("written");
     let paths = parts(&plant);
     assert_eq!(paths.len(), 3);
     std::fs::remove_file(&paths[0]).expect("removed");
@@ -176,7 +176,7 @@ fn files_that_were_not_finished_go_and_lost_or_damaged_parts_are_named_while_the
     bytes[last] ^= 1;
     std::fs::write(&paths[1], bytes).expect("written");
     let recovery = plant.reopen(Settings::default());
-    assert_eq!(recovery.removed, ["part.under-way"]);
+    assert_eq!(recovery.removed, ["part-7.under-way"]);
     assert_eq!(recovery.lost.len(), 2, "{:?}", recovery.lost);
     assert!(recovery.lost[0].contains("2026-03-01"), "{:?}", recovery.lost);
     assert_eq!(plant.numbers("a:b", 0, BEGIN_S * 2, "x"), [(BEGIN_S + 2 * DAY_S, 2.0)]);
