@@ -15,8 +15,8 @@ export default tseslint.config(
   { ignores: ["dist", "node_modules", "test-results", "tests"] },
   ...tseslint.configs.recommended,
   { rules: { "@typescript-eslint/no-explicit-any": "error" } },
-  mayNotUse("net", ["twin/*", "scene/*", "panels/*", "pages/*", "three"]),
-  mayNotUse("twin", ["scene/*", "panels/*", "pages/*", "three"]),
-  mayNotUse("scene", ["panels/*", "pages/*"]),
+  mayNotUse("net", ["twin/*", "scene/*", "panels/*", "pages/*", "three", "uplot"]),
+  mayNotUse("twin", ["scene/*", "panels/*", "pages/*", "three", "uplot"]),
+  mayNotUse("scene", ["panels/*", "pages/*", "uplot"]),
   mayNotUse("panels", ["scene/*", "pages/*", "three"]),
 );

@@ -4,13 +4,14 @@
  */
 import "./style.css";
 import type { FromWorker, ToWorker } from "../net/worker";
+import { Chart } from "../panels/chart";
 import { Inspector } from "../panels/inspector";
 import { element } from "../panels/dom";
 import { Tree, type TreeEntry } from "../panels/tree";
 import { DARK, LIGHT } from "../scene/palette";
 import { Plant } from "../scene/plant";
 import { placeBeside, readLayout, withRoom, type Layout, type Place } from "../twin/layout";
-import { readRules, stateOf, type MachineState, type Rules } from "../twin/limits";
+import { readRules, readSilences, stateOf, type MachineState, type Rules } from "../twin/limits";
 import { TwinStore, type Thing } from "../twin/store";
 
 const LABELS_MAX = 60;
@@ -25,6 +26,7 @@ const byId = (id: string): HTMLElement => document.getElementById(id) ?? documen
 const store = new TwinStore();
 const states = new Map<string, MachineState>();
 let rules: Rules = new Map();
+let silences = new Map<string, number>();
 let layout: Layout = readLayout(null);
 /** The layout as it is drawn. */
 let floor: Layout = layout;
@@ -60,7 +62,13 @@ const labels = element("div", "labels", "", { "aria-hidden": "true" });
 byId("stage").append(labels);
 
 const tree = new Tree(byId("tree"));
-const inspector = new Inspector(byId("inspector"), store, () => rules);
+const chart = new Chart({
+  store,
+  rule: (thing, property) => rules.get(thing.definition)?.get(`${property.feature}/${property.property}`),
+  silenceS: (thing) => silences.get(thing.definition),
+  ask: (path, signal) => request(path, signal),
+});
+const inspector = new Inspector(byId("inspector"), chart.root, store, () => rules);
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 let dark = localStorage.getItem("theme") ? localStorage.getItem("theme") === "dark" : prefersDark.matches;
 document.documentElement.dataset.theme = dark ? "dark" : "light";
@@ -99,6 +107,7 @@ function keyValue(thing: Thing): string {
 
 function select(id: string | null): void {
   selected = id;
+  if (chart.shown?.thingId !== id) chart.close();
   plant?.select(id);
   tree.select(id);
   const thing = id ? (store.things.get(id) ?? null) : null;
@@ -145,6 +154,7 @@ function refresh(everything = false): void {
   const thing = selected ? store.things.get(selected) : undefined;
   const state = selected ? states.get(selected) : undefined;
   if (thing && state) inspector.update(state, Date.now());
+  chart.update(Date.now());
   placeLabels();
   showStatus();
 }
@@ -220,11 +230,12 @@ function setTheme(next: boolean): void {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   plant?.setPalette(dark ? DARK : LIGHT);
   plant?.show(floor, [...places.values()]);
+  chart.redraw();
   refresh(true);
 }
 
 const help = byId("help") as HTMLDialogElement;
-const KEYS: [string, string][] = [["/", "find a machine"], ["↑ ↓", "walk through the list"], ["Enter", "open the machine"], ["Esc", "close it"], ["H", "the whole factory"], ["?", "these keys"]];
+const KEYS: [string, string][] = [["/", "find a machine"], ["↑ ↓", "walk through the list"], ["Enter", "open the machine, or a property's chart"], ["← →", "along a chart's line"], ["Esc", "close it"], ["H", "the whole factory"], ["?", "these keys"]];
 help.append(element("h1", "", "Keys"));
 const explain = (shown: [string, string][]): void => {
   for (const [key, what] of shown) {
@@ -243,6 +254,11 @@ keys.addEventListener("click", () => help.showModal());
 theme.addEventListener("click", () => setTheme(!dark));
 tree.onSelect = select;
 inspector.onClose = () => select(null);
+inspector.onChart = (thing, property) => {
+  chart.open(thing, property);
+  inspector.mark(`${property.feature}/${property.property}`);
+};
+chart.onClose = () => inspector.mark(null);
 document.addEventListener("keydown", (event) => {
   if (event.target instanceof HTMLInputElement && event.key !== "Escape") return;
   if (event.key === "/") {
@@ -256,8 +272,12 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("visibilitychange", () => plant?.invalidate());
 
+function request(path: string, signal: AbortSignal | null = null): Promise<Response> {
+  return fetch(path, { signal, headers: token ? { authorization: `Bearer ${token}` } : {} });
+}
+
 async function json(path: string): Promise<unknown> {
-  const answer = await fetch(path, { headers: token ? { authorization: `Bearer ${token}` } : {} });
+  const answer = await request(path);
   return answer.ok ? answer.json() : null;
 }
 
@@ -265,7 +285,9 @@ async function json(path: string): Promise<unknown> {
 async function loadSurroundings(): Promise<void> {
   const [where, what] = await Promise.all([json("/api/v1/layout"), json("/api/v1/templates?limit=200")].map((one) => one.catch(() => null)));
   layout = readLayout(where);
-  rules = readRules((what as { items?: unknown } | null)?.items);
+  const templates = (what as { items?: unknown } | null)?.items;
+  rules = readRules(templates);
+  silences = readSilences(templates);
   setText(title, layout.title || "EgizVision");
   builtStructure = -1;
 }
@@ -279,19 +301,25 @@ worker.onmessage = (event: MessageEvent<FromWorker>) => {
     connected = true;
     everConnected = true;
     tokenNeeded = false;
+    chart.back();
     void loadSurroundings();
   } else if (message.kind === "token-needed") {
     connected = false;
+    chart.lost(Date.now());
     tokenNeeded = true;
     setText(tokenText, token ? "This token is not valid, or not any more." : "Who looks at this factory needs an access token.");
     showStatus();
     tokenField.focus();
   } else if (message.kind === "closed") {
     connected = false;
+    chart.lost(Date.now());
     retryAtMs = message.retryAtMs;
   } else {
     const now = Date.now();
-    for (const frame of message.frames) store.apply(frame, now);
+    for (const frame of message.frames) {
+      store.apply(frame, now);
+      chart.take(frame, now);
+    }
     if (store.things.size > 0) firstValues();
   }
 };
@@ -320,6 +348,7 @@ Object.assign(window, {
       const thing = store.things.get(id);
       return thing ? store.numbers(thing, feature, property) : [];
     },
+    get charted() { return chart.size; },
     at: (id: string) => plant?.project("middle").find((point) => point.id === id) ?? null,
   },
 });

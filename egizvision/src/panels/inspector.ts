@@ -11,16 +11,36 @@ interface Row {
   note: HTMLElement;
   line: SVGPolylineElement;
   row: HTMLElement;
+  /** What opens its chart, where it is a number. */
+  opener: HTMLButtonElement | null;
 }
 
 export class Inspector {
   onClose: () => void = () => {};
+  /** A property is to be charted. */
+  onChart: (thing: Thing, property: Property) => void = () => {};
   private rows: Row[] = [];
   private thing: Thing | null = null;
   private shownFor = "";
+  private charted = "";
   private readonly state = element("p", "state-line");
+  private readonly body = element("div", "inspector-body");
 
-  constructor(private readonly host: HTMLElement, private readonly store: TwinStore, private readonly rules: () => Rules) {}
+  /** The chart has its place below everything else. */
+  constructor(private readonly host: HTMLElement, chart: HTMLElement, private readonly store: TwinStore, private readonly rules: () => Rules) {
+    host.append(this.body, chart);
+  }
+
+  /** Marks the property whose chart is open; where it is closed, the focus goes back to where it was opened. */
+  mark(key: string | null): void {
+    const before = this.rows.find(({ row }) => row.dataset.property === this.charted);
+    this.charted = key ?? "";
+    for (const { row, opener } of this.rows) {
+      opener?.setAttribute("aria-expanded", String(row.dataset.property === key));
+      if (row.dataset.property === key) row.scrollIntoView({ block: "nearest" });
+    }
+    if (key === null) before?.opener?.focus({ preventScroll: true });
+  }
 
   show(thing: Thing | null, name: string): void {
     this.thing = thing;
@@ -37,16 +57,16 @@ export class Inspector {
     const title = element("h1", "", name);
     const id = element("p", "meta", [thing.id, String(thing.attributes.type ?? ""), String(thing.attributes.manufacturer ?? "")].filter((part) => part !== "").join(" · "));
     const link = element("a", "meta", "as the API shows it", { href: `/api/v1/things/${encodeURIComponent(thing.id)}?metadata=true`, target: "_blank", rel: "noopener" });
-    this.host.replaceChildren(close, title, id, this.state);
+    this.body.replaceChildren(close, title, id, this.state);
     let feature = "";
     for (const property of [...thing.properties.values()].sort((a, b) => a.feature.localeCompare(b.feature))) {
       if (property.feature !== feature) {
         feature = property.feature;
-        this.host.append(element("h2", "", feature.replaceAll("_", " ")));
+        this.body.append(element("h2", "", feature.replaceAll("_", " ")));
       }
-      this.host.append(this.row(thing, property));
+      this.body.append(this.row(thing, property));
     }
-    this.host.append(link);
+    this.body.append(link);
   }
 
   update(state: MachineState, nowMs: number): void {
@@ -54,7 +74,9 @@ export class Inspector {
     if (!thing) return;
     this.state.textContent = state.words;
     this.state.dataset.severity = String(state.anomaly ? 2 : state.severity);
-    for (const { property, value, note, line, row } of this.rows) {
+    for (const { property: shownFirst, value, note, line, row } of this.rows) {
+      // After a reconnection a property may have other slots.
+      const property = thing.properties.get(row.dataset.property ?? "") ?? shownFirst;
       const rule = this.rules().get(thing.definition)?.get(`${property.feature}/${property.property}`);
       const shown = this.store.shown(property, rule?.decimals ?? 2);
       if (value.textContent !== shown) value.textContent = shown;
@@ -83,11 +105,20 @@ export class Inspector {
     const note = element("span", "note");
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 100 24");
+    svg.setAttribute("preserveAspectRatio", "none");
     svg.setAttribute("aria-hidden", "true");
     const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
     svg.append(line);
-    row.append(name, value, unit, svg, note);
-    this.rows.push({ property, value, note, line, row });
+    let opener: HTMLButtonElement | null = null;
+    if (property.type === "number") {
+      opener = element("button", "open-chart", "", { type: "button", title: "Chart", "aria-expanded": String(row.dataset.property === this.charted) });
+      opener.append(name, svg);
+      opener.addEventListener("click", () => this.onChart(thing, property));
+      row.append(opener, value, unit, note);
+    } else {
+      row.append(name, value, unit, svg, note);
+    }
+    this.rows.push({ property, value, note, line, row, opener });
     return row;
   }
 }

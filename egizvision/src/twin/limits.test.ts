@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { readRules, Severity, severityOf, stateOf } from "./limits";
+import { readRules, readSilences, Severity, severityOf, stateOf } from "./limits";
 import { TwinStore } from "./store";
 
 it("the worst broken limit counts", () => {
@@ -24,4 +24,9 @@ it("a machine's state says in words what its colour says", () => {
   expect(stateOf(store, thing, rules)).toMatchObject({ severity: Severity.Critical, anomaly: true, words: "live, anomaly, critical" });
   thing.connection = "stale";
   expect(stateOf(store, thing, rules)).toMatchObject({ quiet: true, running: false });
+});
+
+it("a template says how long its devices may be silent", () => {
+  expect(readSilences([{ definition: "d", stale_after_s: 30 }, { definition: "e", stale_after_s: 0 }, { stale_after_s: 5 }, null])).toEqual(new Map([["d", 30]]));
+  expect(readSilences({}).size).toBe(0);
 });

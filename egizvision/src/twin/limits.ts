@@ -66,6 +66,17 @@ export function stateOf(store: TwinStore, thing: Thing, rules: Rules): MachineSt
   return { severity, anomaly, quiet, running, words: parts.filter((part) => part !== "").join(", ") };
 }
 
+/** Seconds of silence after which a device counts as silent, by definition, from the same answer. */
+export function readSilences(items: unknown): Map<string, number> {
+  const silences = new Map<string, number>();
+  if (!Array.isArray(items)) return silences;
+  for (const template of items as Record<string, unknown>[]) {
+    if (typeof template?.definition !== "string") continue;
+    if (typeof template.stale_after_s === "number" && template.stale_after_s > 0) silences.set(template.definition, template.stale_after_s);
+  }
+  return silences;
+}
+
 /** Reads the answer of GET /api/v1/templates; what is malformed gives no rule. */
 export function readRules(items: unknown): Rules {
   const rules: Rules = new Map();

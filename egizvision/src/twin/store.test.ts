@@ -33,6 +33,7 @@ it("files values by slot and shows them with their unit's digits", () => {
   if (!zones) throw new Error("there");
   expect(store.qualityOf(zones)).toBe(2);
   expect(store.changedAtMs(zones)).toBe(10);
+  expect(thing.heardMs).toBe(1);
   expect(store.history(zones)).toEqual({ at: [10], value: [195.25] });
   expect([...store.changedThings]).toEqual(["a:oven"]);
 });

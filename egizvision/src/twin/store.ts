@@ -21,6 +21,8 @@ export interface Thing {
   definition: string;
   attributes: Record<string, unknown>;
   connection: string;
+  /** The server's time of the newest frame that had something of it; 0 before. */
+  heardMs: number;
   properties: Map<string, Property>;
 }
 
@@ -57,7 +59,7 @@ export class TwinStore {
     switch (frame.kind) {
       case "slots":
         for (const { thing, thingId, definition, attributes, connection } of frame.things) {
-          const added = { id: thingId, definition: definition ?? "", attributes, connection, properties: new Map<string, Property>() };
+          const added = { id: thingId, definition: definition ?? "", attributes, connection, heardMs: 0, properties: new Map<string, Property>() };
           this.things.set(thingId, added);
           this.byNumber.set(thing, added);
           this.changedThings.add(thingId);
@@ -66,7 +68,10 @@ export class TwinStore {
         this.structure += 1;
         break;
       case "columns":
-        frame.slot.forEach((slot, index) => this.set(slot, frame.value[index] ?? NaN, frame.quality[index] ?? 0, nowMs));
+        frame.slot.forEach((slot, index) => {
+          const owner = this.set(slot, frame.value[index] ?? NaN, frame.quality[index] ?? 0, nowMs);
+          if (owner) owner.heardMs = frame.timeMs;
+        });
         break;
       case "texts":
         for (const [slot, text, quality] of frame.texts) {
@@ -151,14 +156,14 @@ export class TwinStore {
     }
   }
 
-  private set(slot: number, number: number, quality: number, nowMs: number): void {
+  private set(slot: number, number: number, quality: number, nowMs: number): Thing | undefined {
     const owner = this.owner[slot];
-    if (!owner) return;
+    if (!owner) return undefined;
     this.value[slot] = number;
     this.quality[slot] = quality;
     this.changedAt[slot] = nowMs;
     this.changedThings.add(owner.id);
-    if (Number.isNaN(number)) return;
+    if (Number.isNaN(number)) return owner;
     let history = this.histories.get(slot);
     if (!history) this.histories.set(slot, (history = { at: [], value: [] }));
     history.at.push(nowMs);
@@ -167,6 +172,7 @@ export class TwinStore {
       history.at.shift();
       history.value.shift();
     }
+    return owner;
   }
 
   private grow(slot: number): void {

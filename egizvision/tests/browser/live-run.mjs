@@ -35,6 +35,16 @@ try {
   });
   await page.waitForTimeout(2500);
   await picture(page, "live-inspector");
+  await page.locator('[data-property="thermal/temperature_zones"] .open-chart').click();
+  await within(20, "its chart has what was before it was opened", async () => (await see("window.egizvision.charted")) >= 3);
+  await within(20, "and ends with the API's value", async () => {
+    const thing = await rest("factory:oven-001");
+    return (await page.locator(".numbers .number").first().textContent()) === thing.features.thermal.properties.temperature_zones[0].toFixed(0);
+  });
+  await page.waitForTimeout(2500);
+  await picture(page, "live-chart");
+  await page.keyboard.press("Escape");
+  check(await page.locator(".chart").isHidden(), "escape closes the chart");
   await page.setViewportSize({ width: 1920, height: 1080 });
   await page.keyboard.press("Escape");
   await page.waitForTimeout(500);

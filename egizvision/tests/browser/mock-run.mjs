@@ -1,47 +1,18 @@
-// The page against a small server of this file, for what a healthy program never does: vanish, skip a frame, send rubbish.
-import { createServer } from "node:http";
-import { existsSync, readFileSync } from "node:fs";
-import { extname } from "node:path";
-import { WebSocketServer } from "ws";
+// The page against a small server, for what a healthy program never does: vanish, skip a frame, send rubbish.
 import { check, openBrowser, openPage, picture, within } from "./browser.mjs";
+import { columns, serveOne } from "./mock-server.mjs";
 
-const dist = new URL("../../dist", import.meta.url).pathname;
-if (!existsSync(`${dist}/index.html`)) throw new Error("the client is not built: npm run build");
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
-
-/** A server that knows one machine, whose level is `level`; with `token` it lets nobody in without. */
-function serve(port, level, after = () => {}, token = null) {
-  const http = createServer((request, response) => {
-    const path = request.url === "/" ? "/index.html" : request.url.split("?")[0];
-    if (path.startsWith("/api/")) {
-      if (token && request.headers.authorization !== `Bearer ${token}`) return response.writeHead(401).end();
-      if (path === "/api/v1/tickets") return response.writeHead(201, { "content-type": "application/json" }).end('{"ticket":"once","expiresInS":30}');
-      return response.writeHead(404).end();
-    }
-    const file = dist + path;
-    if (!existsSync(file)) return response.writeHead(404).end();
-    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(readFileSync(file));
-  });
-  const sockets = new WebSocketServer({ server: http, path: "/api/v1/ws", handleProtocols: () => "openegiz.v1", verifyClient: ({ req }) => !token || req.url.endsWith("?ticket=once") });
-  sockets.on("connection", (socket) => {
-    socket.on("message", () => {
-      let seq = 0;
-      const say = (frame) => socket.send(JSON.stringify({ subscription: 1, seq: ++seq, offset: 1, ...frame }));
-      socket.send(JSON.stringify({ id: 1, ok: true, subscription: 1, offset: 1 }));
+const serve = (port, level, after = () => {}, token = null) =>
+  serveOne(port, {
+    token,
+    subscribed: (socket, next) => {
       if (level === null) return;
+      const say = (frame) => socket.send(JSON.stringify({ subscription: 1, seq: next(), offset: 1, ...frame }));
       say({ event: "Slots", more: false, things: [{ thing: 0, thingId: "a:silo-001", attributes: { type: "silo" }, connection: "live" }], slots: [{ slot: 0, thing: 0, feature: "level", property: "level_percent", unit: "%", type: "number" }] });
-      const bytes = Buffer.alloc(40 + 8 + 8 + 1);
-      bytes.write("EGC1");
-      bytes.writeUInt32LE(1, 4);
-      bytes.writeBigUInt64LE(BigInt(++seq), 8);
-      bytes.writeUInt32LE(1, 32);
-      bytes.writeDoubleLE(level, 48);
-      socket.send(bytes);
-      after(socket, () => ++seq);
-    });
+      socket.send(columns(next(), 0, [[0, level, 0]]));
+      after(socket, next);
+    },
   });
-  return new Promise((resolve) => http.listen(port, "127.0.0.1", () => resolve({ port: http.address().port, close: () => { sockets.clients.forEach((client) => client.terminate()); http.close(); http.closeAllConnections(); } })));
-}
 
 const browser = await openBrowser();
 try {
