@@ -258,7 +258,7 @@ inspector.onChart = (thing, property) => {
   chart.open(thing, property);
   inspector.mark(`${property.feature}/${property.property}`);
 };
-chart.onClose = () => inspector.mark(null);
+chart.onClose = (hadFocus) => inspector.unmark(hadFocus);
 document.addEventListener("keydown", (event) => {
   if (event.target instanceof HTMLInputElement && event.key !== "Escape") return;
   if (event.key === "/") {

@@ -41,12 +41,13 @@ const HINT = "Point at the line, or go along it with ← →";
 
 export class Chart {
   readonly root = element("section", "chart", "", { "aria-label": "Chart" });
-  onClose: () => void = () => {};
+  /** The chart is closed; whether the focus was in it. */
+  onClose: (hadFocus: boolean) => void = () => {};
   private readonly heading = element("h2");
   private readonly item = element("select", "", "", { "aria-label": "Item of the list" });
   private readonly windows = element("div", "windows", "", { role: "group", "aria-label": "Time range" });
   private readonly numbers = { now: pair("now"), min: pair("min"), max: pair("max") };
-  private readonly canvas = element("div", "plot", "", { tabindex: "0", role: "slider", "aria-valuemin": "0" });
+  private readonly canvas = element("div", "plot", "", { tabindex: "0", role: "slider", "aria-valuemin": "0", "aria-valuenow": "0" });
   private readonly message = element("p", "message");
   private readonly readout = element("p", "readout", HINT);
   private readonly limits = element("p", "limits");
@@ -128,6 +129,7 @@ export class Chart {
 
   close(): void {
     if (!this.subject) return;
+    const hadFocus = this.root.contains(document.activeElement);
     this.asking?.abort();
     clearTimeout(this.retry);
     this.plot?.dispose();
@@ -136,7 +138,7 @@ export class Chart {
     this.trace = new Trace(this.windowMs, 1);
     this.points = { at: [], value: [] };
     this.root.hidden = true;
-    this.onClose();
+    this.onClose(hadFocus);
   }
 
   /** The connection is there, perhaps again: what was missed is asked for. */

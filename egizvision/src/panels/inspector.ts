@@ -31,15 +31,21 @@ export class Inspector {
     host.append(this.body, chart);
   }
 
-  /** Marks the property whose chart is open; where it is closed, the focus goes back to where it was opened. */
-  mark(key: string | null): void {
-    const before = this.rows.find(({ row }) => row.dataset.property === this.charted);
-    this.charted = key ?? "";
+  /** Marks the property whose chart is open. */
+  mark(key: string): void {
+    this.charted = key;
     for (const { row, opener } of this.rows) {
       opener?.setAttribute("aria-expanded", String(row.dataset.property === key));
       if (row.dataset.property === key) row.scrollIntoView({ block: "nearest" });
     }
-    if (key === null) before?.opener?.focus({ preventScroll: true });
+  }
+
+  /** No chart is open any more; a focus that was in it goes back to where it was opened. */
+  unmark(hadFocus: boolean): void {
+    const before = this.rows.find(({ row }) => row.dataset.property === this.charted);
+    this.charted = "";
+    before?.opener?.setAttribute("aria-expanded", "false");
+    if (hadFocus) before?.opener?.focus({ preventScroll: true });
   }
 
   show(thing: Thing | null, name: string): void {

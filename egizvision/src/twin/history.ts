@@ -82,6 +82,7 @@ export class Trace {
     const held = this.last;
     if (value !== null && held !== null && heardMs > end && heardMs < atMs) this.add(heardMs, held);
     this.add(atMs, value);
+    this.trim(atMs);
   }
 
   /** Lets go what is older than the window that ends now. */

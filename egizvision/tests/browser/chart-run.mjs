@@ -5,6 +5,7 @@ import { columns, serveOne } from "./mock-server.mjs";
 const MINUTE_MS = 60_000;
 const TEMPLATES = { items: [{ definition: "a:oven:1.0.0", stale_after_s: 20, features: { thermal: { zones: { title: "Zone temperature", unit: "°C", decimals: 1, warning_high: 215, critical_high: 900 } } } }] };
 const THING = { thing: 0, thingId: "a:oven-001", definition: "a:oven:1.0.0", attributes: { type: "oven" }, connection: "live" };
+const OTHER = { ...THING, thing: 1, thingId: "a:oven-002" };
 const SLOTS = [
   { slot: 0, thing: 0, feature: "thermal", property: "zones", index: 0, unit: "°C", type: "number" },
   { slot: 1, thing: 0, feature: "thermal", property: "zones", index: 1, unit: "°C", type: "number" },
@@ -29,7 +30,7 @@ const serve = (port) =>
       return history(query);
     },
     subscribed: (socket, next) => {
-      socket.send(JSON.stringify({ event: "Slots", subscription: 1, seq: next(), offset: 1, more: false, things: [THING], slots: SLOTS }));
+      socket.send(JSON.stringify({ event: "Slots", subscription: 1, seq: next(), offset: 1, more: false, things: [THING, OTHER], slots: SLOTS }));
       send = (entries, atMs = Date.now()) => socket.send(columns(next(), atMs, entries));
       send([[0, 200, 0], [1, 150, 0]]);
     },
@@ -72,8 +73,8 @@ try {
       return wrong.map((part) => `${part.tagName} ${part.className} ${part.textContent}`);
     });
 
-  await within(20, "the machine is there", async () => (await page.locator(".machine").count()) === 1);
-  await page.locator(".machine").click();
+  await within(20, "the machines are there", async () => (await page.locator(".machine").count()) === 2);
+  await page.locator(".machine").first().click();
   check(!scripts.some((path) => path.includes("plot")), "the chart's code is not loaded before somebody wants a chart");
   check((await page.locator('[data-property="process/state"] .open-chart').count()) === 0, "a text has no chart");
 
@@ -171,8 +172,13 @@ try {
   send([[0, 188, 0]]);
   await within(5, "and shows what comes", async () => (await number("now")) === "188.0" && (await points()) === 1);
   await picture(page, "chart-off");
+  await page.locator(".machine").last().click();
+  check(await page.locator(".chart").isHidden(), "another machine closes the chart");
+  check(await page.locator(".machine").last().evaluate((node) => node === document.activeElement), "and leaves the focus where it is");
+  await page.locator(".machine").first().click();
+  await opener.click();
   await page.locator(".inspector-body .close").click();
-  check(await page.locator("#inspector").isHidden(), "with the machine its chart is closed");
+  check((await page.locator("#inspector").isHidden()) && (await points()) === 0, "with the machine its chart is closed");
   server.close();
   check(complaints.length === 0, `the page complains about nothing: ${complaints.join("; ")}`);
 } finally {
