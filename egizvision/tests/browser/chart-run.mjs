@@ -7,9 +7,8 @@ const TEMPLATES = { items: [{ definition: "a:oven:1.0.0", stale_after_s: 20, fea
 const THING = { thing: 0, thingId: "a:oven-001", definition: "a:oven:1.0.0", attributes: { type: "oven" }, connection: "live" };
 const OTHER = { ...THING, thing: 1, thingId: "a:oven-002" };
 const SLOTS = [
-  { slot: 0, thing: 0, feature: "thermal", property: "zones", index: 0, unit: "°C", type: "number" },
-  { slot: 1, thing: 0, feature: "thermal", property: "zones", index: 1, unit: "°C", type: "number" },
-  { slot: 2, thing: 0, feature: "process", property: "state", type: "text" },
+  ...[0, 1, 2, 3, 4, 5].map((index) => ({ slot: index, thing: 0, feature: "thermal", property: "zones", index, unit: "°C", type: "number" })),
+  { slot: 6, thing: 0, feature: "process", property: "state", type: "text" },
 ];
 
 /** What was asked for, newest last. */
@@ -32,7 +31,7 @@ const serve = (port) =>
     subscribed: (socket, next) => {
       socket.send(JSON.stringify({ event: "Slots", subscription: 1, seq: next(), offset: 1, more: false, things: [THING, OTHER], slots: SLOTS }));
       send = (entries, atMs = Date.now()) => socket.send(columns(next(), atMs, entries));
-      send([[0, 200, 0], [1, 150, 0]]);
+      send([200, 150, 160, 170, 180, 190].map((value, slot) => [slot, value, 0]));
     },
   });
 
@@ -70,6 +69,10 @@ try {
         return box.width > 0 && (part.scrollWidth > part.clientWidth + 1 && part.clientWidth > 0 || box.right > innerWidth || box.bottom > innerHeight || box.top < chart.getBoundingClientRect().top);
       });
       if (chart.scrollHeight > chart.clientHeight) wrong.push(chart);
+      for (const row of document.querySelectorAll(".property")) {
+        const [name, value, opener] = [".name", ".value", ".open-chart"].map((part) => row.querySelector(part)?.getBoundingClientRect());
+        if (name.right > value.left + 1 || (opener && (name.right > opener.right || name.left < opener.left))) wrong.push(row);
+      }
       return wrong.map((part) => `${part.tagName} ${part.className} ${part.textContent}`);
     });
 
