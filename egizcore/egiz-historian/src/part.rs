@@ -18,7 +18,7 @@
 //! | `thermal.zones.length`, `thermal.zones[0]` … | | a list and its items, named further as above |
 //! | `thermal.zone:quality` | text | why a value is not good: `uncertain/clock-unset`, `bad/no-value`, `removed` |
 //!
-//! A file has the columns that its rows need. What is in the key `openegiz.part` is in [`format`]; golden files hold both.
+//! A file has the columns that its rows need. What is in the key `openegiz.part` is in [`mod@format`]; golden files hold both.
 
 pub(crate) mod format;
 mod pages;
