@@ -153,7 +153,7 @@ impl History {
     }
 
     fn head_bytes(&self) -> usize {
-        self.historian.status().head_bytes
+        self.historian.head_bytes()
     }
 
     /// Says that the program is about to end: nothing waits for room from now on.
@@ -194,8 +194,7 @@ impl History {
             std::thread::sleep(Duration::from_millis(2));
         }
         let is_sealed = || self.historian.sealed_before() >= offset;
-        // What an earlier failure left behind is sealed alone, and first.
-        is_sealed() || (self.seal() && is_sealed()) || (self.seal() && is_sealed())
+        is_sealed() || (self.seal() && is_sealed())
     }
 
     /// Seals when the memory is at its bound, merges small files, and drops what is older than is kept, until `stop`.

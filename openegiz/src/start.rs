@@ -37,9 +37,6 @@ pub(crate) struct OpenedHistory {
     pub(crate) lost_parts: usize,
 }
 
-/// Records between two seals while records are replayed; looking at the memory that they take is not free.
-const REPLAYED_BETWEEN_LOOKS: u64 = 4096;
-
 /// Opens the data folder and brings the engine to where the journal ends.
 ///
 /// # Errors
@@ -161,7 +158,6 @@ impl Replay<'_> {
         let mut notes = Notes::default();
         let mut records = 0_u64;
         let mut unreadable = 0_u64;
-        let mut looked_at = 0;
         let status = self.journal.status();
         anyhow::ensure!(
             from <= status.next,
@@ -192,10 +188,7 @@ impl Replay<'_> {
             if !more.context("the journal cannot be read")? {
                 break;
             }
-            if records - looked_at >= REPLAYED_BETWEEN_LOOKS {
-                looked_at = records;
-                self.seal_if_large();
-            }
+            self.seal_if_large();
         }
         tracing::info!(
             things = engine.len(),
@@ -213,7 +206,7 @@ impl Replay<'_> {
     fn seal_if_large(&self) {
         let Some(historian) = self.historian else { return };
         let bound = usize::try_from(self.config.history.seal_bytes).unwrap_or(usize::MAX);
-        if historian.status().head_bytes >= bound
+        if historian.head_bytes() >= bound
             && let Err(error) = historian.seal((self.clock)())
         {
             let error = anyhow::Error::new(error);

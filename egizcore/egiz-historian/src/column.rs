@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The longest list that is spread over columns.
-pub(crate) const ITEMS_MAX: usize = 64;
+pub const ITEMS_MAX: u8 = 64;
 
 /// Which part of a property's value a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

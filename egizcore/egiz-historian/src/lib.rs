@@ -21,6 +21,7 @@ pub mod series;
 mod store;
 mod table;
 
+pub use column::ITEMS_MAX;
 pub use head::RowWriter;
 pub use manifest::ManifestError;
 pub use part::PartError;

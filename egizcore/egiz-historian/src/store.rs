@@ -130,6 +130,12 @@ struct State {
     counts: Counts,
 }
 
+impl State {
+    fn head_bytes(&self) -> usize {
+        self.head.bytes() + self.sealing.as_deref().map_or(0, Head::bytes)
+    }
+}
+
 /// The parts in force, open.
 #[derive(Default)]
 struct Published {
@@ -218,6 +224,11 @@ impl Historian {
         Intake(self.state.lock())
     }
 
+    /// About how much memory the rows take that are not sealed; cheap enough to ask after every batch.
+    pub fn head_bytes(&self) -> usize {
+        self.state.lock().head_bytes()
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         let state = self.state.lock();
@@ -225,7 +236,7 @@ impl Historian {
         let sealing = state.sealing.as_deref();
         Status {
             head_rows: state.head.rows + sealing.map_or(0, |head| head.rows),
-            head_bytes: state.head.bytes() + sealing.map_or(0, Head::bytes),
+            head_bytes: state.head_bytes(),
             parts: manifest.parts.len(),
             disk_bytes: manifest.parts.iter().map(|entry| entry.bytes).sum(),
             rows: manifest.parts.iter().map(|entry| entry.rows).sum(),
@@ -254,11 +265,6 @@ impl Intake<'_> {
         received: Timestamp,
     ) -> RowWriter<'_> {
         self.0.head.row(thing, family, source, received)
-    }
-
-    /// About how much memory the rows take that are not sealed.
-    pub fn head_bytes(&self) -> usize {
-        self.0.head.bytes() + self.0.sealing.as_deref().map_or(0, Head::bytes)
     }
 
     /// Says that the record at this offset was handed over wholly, whether anything of it is kept or not.

@@ -78,7 +78,7 @@ impl Table {
             ValueRef::List(items) => {
                 let is_plain = items.iter().all(|item| !matches!(item, ValueRef::List(_) | ValueRef::Map(_)));
                 let length = items.iter().count();
-                if is_plain && length <= ITEMS_MAX {
+                if is_plain && length <= usize::from(ITEMS_MAX) {
                     self.set_list(texts, feature, property, items.iter(), trust, hint);
                     return;
                 }

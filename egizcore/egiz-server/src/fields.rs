@@ -7,6 +7,7 @@
 use egiz_api::{Code, Problem};
 
 use crate::error::ApiError;
+use crate::target;
 
 /// The longest selection in bytes.
 const BYTES_MAX: usize = 4096;
@@ -129,7 +130,7 @@ impl Parser<'_> {
             if name.is_empty() {
                 return Err("a name is missing");
             }
-            node = node.entry(&name.replace("~1", "/").replace("~0", "~"));
+            node = node.entry(&target::name_of(name));
             match self.peek() {
                 Some(b'/') => self.position += 1,
                 Some(b'(') => {

@@ -9,6 +9,7 @@ use egiz_model::{Timestamp, Value};
 use egiz_twin::{AttributeRef, FeatureRef, PropertyRef, ThingRef};
 
 use crate::fields::Shown;
+use crate::target;
 
 pub(crate) use text::string;
 
@@ -49,8 +50,7 @@ pub(crate) fn part(
     shown: &Shown<'_>,
     with_metadata: bool,
 ) -> bool {
-    let tokens: Vec<String> =
-        pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
+    let tokens = target::names_of(pointer);
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     match *tokens.as_slice() {
         [] => self::thing(out, thing, shown, with_metadata),

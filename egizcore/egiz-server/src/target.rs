@@ -40,6 +40,16 @@ impl Target {
     }
 }
 
+/// The name that one token of a JSON pointer stands for (RFC 6901: `~1` is a slash, `~0` a tilde).
+pub(crate) fn name_of(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
+}
+
+/// The names on the way that a JSON pointer goes, from the root.
+pub(crate) fn names_of(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(name_of).collect()
+}
+
 /// Reads one segment of a path after `prefix` as a text.
 pub(crate) fn segment_after(raw_path: &str, prefix: &str) -> Result<String, ApiError> {
     let rest = raw_path.strip_prefix(prefix).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! Reads a part: its footer once, then of a Thing only the columns and pages that are asked for.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -56,8 +55,8 @@ pub(crate) struct Part {
     descriptions: Vec<ColumnDescPtr>,
     /// Microseconds in the unit of the time column.
     time_unit: i64,
+    /// By id.
     things: Vec<DescribedThing>,
-    by_id: HashMap<String, usize>,
     group_rows: Vec<u32>,
     /// By row group, then column.
     chunks: Vec<Chunk>,
@@ -120,7 +119,7 @@ impl Part {
                     && thing.times.len() == (thing.rows as usize).div_ceil(PAGE_ROWS) + 1
             })
         };
-        if !described.things.iter().all(fits) {
+        if !described.things.is_sorted_by(|a, b| a.id < b.id) || !described.things.iter().all(fits) {
             return Err(damaged("its Things are not where they are said to be"));
         }
         let mut chunks = Vec::with_capacity(groups.len() * descriptions.len());
@@ -153,8 +152,6 @@ impl Part {
         let compression = groups
             .first()
             .map_or(Compression::ZSTD(ZstdLevel::default()), |group| group.column(0).compression());
-        let by_id =
-            described.things.iter().enumerate().map(|(index, thing)| (thing.id.clone(), index)).collect();
         Ok(Self {
             name: name.to_owned(),
             file,
@@ -162,7 +159,6 @@ impl Part {
             descriptions,
             time_unit: if is_micros { 1 } else { 1000 },
             things: described.things,
-            by_id,
             group_rows,
             chunks,
             compression,
@@ -171,9 +167,14 @@ impl Part {
         })
     }
 
+    fn thing(&self, id: &str) -> Option<&DescribedThing> {
+        let index = self.things.binary_search_by(|thing| thing.id.as_str().cmp(id)).ok()?;
+        Some(&self.things[index])
+    }
+
     /// Whether rows of the Thing are in it.
     pub(crate) fn knows(&self, thing: &str) -> bool {
-        self.by_id.contains_key(thing)
+        self.thing(thing).is_some()
     }
 
     /// Whose rows are in it, by id.
@@ -193,7 +194,7 @@ impl Part {
         wanted: &dyn Fn(&ColumnKey) -> bool,
         texts: &mut Texts,
     ) -> Result<Table, PartError> {
-        let Some(thing) = self.by_id.get(thing).map(|index| &self.things[*index]) else {
+        let Some(thing) = self.thing(thing) else {
             return Ok(Table::default());
         };
         let rows = rows_around(thing, from, to);
@@ -369,7 +370,7 @@ impl Part {
         before: i64,
         texts: &mut Texts,
     ) -> Result<Vec<LastCell>, PartError> {
-        let Some(thing) = self.by_id.get(thing).map(|index| &self.things[*index]) else {
+        let Some(thing) = self.thing(thing) else {
             return Ok(Vec::new());
         };
         let page_rows = u32::try_from(PAGE_ROWS).expect("it is small");

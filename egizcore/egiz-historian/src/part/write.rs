@@ -131,7 +131,7 @@ impl<W: Write + Send> PartWriter<W> {
                 }
             };
             self.description.chunks_crc32c.push(crc32c::crc32c(&encoder.bytes));
-            group.append_column(&bytes::Bytes::copy_from_slice(&encoder.bytes), close)?;
+            group.append_column(&bytes::Bytes::from(std::mem::take(&mut encoder.bytes)), close)?;
         }
         group.close()?;
         self.waiting_rows = 0;
@@ -308,7 +308,6 @@ impl Encoder<'_> {
     }
 
     fn writer(&mut self, description: ColumnDescPtr) -> ColumnWriter<'_> {
-        self.bytes.clear();
         let pages = Box::new(ChecksummedPages(&mut self.bytes));
         get_column_writer(description, Arc::clone(self.properties), pages)
     }

@@ -39,7 +39,7 @@ impl Historian {
                 )?;
                 self.remove(&parts)?;
             }
-            Some(Task::Keyframe { day }) => self.write_keyframe(&published, day)?,
+            Some(Task::Keyframe { day }) => return self.write_keyframe(&published, day),
         }
         Ok(true)
     }
@@ -65,8 +65,8 @@ impl Historian {
         self.remove(old)
     }
 
-    /// Writes down the last value of everything before a day began, family by family.
-    fn write_keyframe(&self, published: &Published, day: i64) -> Result<(), HistoryError> {
+    /// Writes down the last value of everything before a day began, family by family; returns whether there was any.
+    fn write_keyframe(&self, published: &Published, day: i64) -> Result<bool, HistoryError> {
         let begin = day.saturating_mul(DAY_MICROS);
         let manifest = &published.manifest;
         let families: BTreeSet<&str> = manifest
@@ -97,11 +97,11 @@ impl Historian {
             let entry = self.write_part(&place, &texts, tables)?;
             added.extend(entry.map(|entry| Entry { rank, ..entry }));
         }
-        if added.is_empty() {
-            // Nothing was ever said before: an entry that says so keeps this from being looked at again.
-            return Ok(());
+        let is_any = !added.is_empty();
+        if is_any {
+            self.put_in_force(|manifest| manifest.parts.extend(added), |_| ())?;
         }
-        self.put_in_force(|manifest| manifest.parts.extend(added), |_| ())
+        Ok(is_any)
     }
 
     /// Removes files that are no longer in force; who reads them has them open.

@@ -23,11 +23,8 @@ pub(super) fn next_task(parts: &[Entry], settings: &Settings, now: i64) -> Optio
 
 fn drop_old(parts: &[Entry], settings: &Settings, now: i64) -> Option<Task> {
     let oldest = day_of(now) - i64::from(settings.retention_days);
-    let is_old = |entry: &Entry| {
-        // The keyframe of the oldest day that is kept is needed; those before are not.
-        entry.day < oldest
-    };
-    let old: Vec<usize> = (0..parts.len()).filter(|index| is_old(&parts[*index])).collect();
+    // The keyframe of the oldest day that is kept is needed; those before are not.
+    let old: Vec<usize> = (0..parts.len()).filter(|index| parts[*index].day < oldest).collect();
     (!old.is_empty()).then_some(Task::Drop { parts: old })
 }
 

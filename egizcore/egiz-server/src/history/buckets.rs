@@ -11,13 +11,13 @@ use egiz_historian::series::{
     Bucket, Fill, Gather, Hold, Numbers, Sample, State, StateBucket, StateName, StateValue, States, Stream,
     fill,
 };
-use egiz_historian::{Reading, Rows};
+use egiz_historian::{ITEMS_MAX, Reading, Rows};
 use egiz_model::{Quality, Timestamp, Value};
 use serde_json::json;
 
 use super::ask::{Ask, Asked, Gathering, VALUES_MAX};
 use super::raw::Plan;
-use super::selection::{ITEMS_MAX, Key, Selection};
+use super::selection::{Key, Selection};
 use super::walk::{Pace, Walk};
 use super::{PROPERTIES_MAX, entry};
 use crate::error::ApiError;

@@ -224,9 +224,9 @@ async fn things(app: &App, query: &HistoryQuery) -> Result<Vec<String>, ApiError
             };
             if !unknown.is_empty() {
                 let kept = historian(app)?;
-                let ever = blocking(app, move |_| Ok(kept.things())).await?;
-                if let Some(id) = unknown.iter().find(|id| !ever.contains(*id)) {
-                    return Err(no_thing(id));
+                let never = move |_: &Walk| Ok(unknown.into_iter().find(|id| !kept.knows(id)));
+                if let Some(id) = blocking(app, never).await? {
+                    return Err(no_thing(&id));
                 }
             }
             ids

@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::params::{Params, refused};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::things::read::no_part;
 use crate::{cursor, page, respond};
 
@@ -126,9 +126,7 @@ pub(crate) async fn answer(
 
 /// The feature that a pointer means; none for the whole Thing.
 fn feature_of(pointer: &str) -> Result<Option<String>, ApiError> {
-    let tokens: Vec<String> =
-        pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
-    match tokens.as_slice() {
+    match target::names_of(pointer).as_slice() {
         [] => Ok(None),
         [features, name] if features == "features" => Ok(Some(name.clone())),
         _ => Err(refused(

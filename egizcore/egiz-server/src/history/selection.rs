@@ -6,6 +6,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use egiz_historian::ITEMS_MAX;
+
+use crate::target;
+
 /// A property, or one item of its lists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
@@ -203,9 +207,6 @@ fn key_of(feature: &Arc<str>, text: &str) -> Result<Key, String> {
     Ok(Key { feature: Arc::clone(feature), property: name(property)?, item })
 }
 
-/// Longer lists are kept as a whole only.
-pub(super) const ITEMS_MAX: u8 = 64;
-
 fn name(text: &str) -> Result<Arc<str>, String> {
     if text.is_empty() {
         return Err("a name is empty".to_owned());
@@ -213,7 +214,7 @@ fn name(text: &str) -> Result<Arc<str>, String> {
     if text.contains('/') {
         return Err(format!("`{}` is no name; inside a name `~1` stands for `/`", short(text)));
     }
-    Ok(text.replace("~1", "/").replace("~0", "~").into())
+    Ok(target::name_of(text).into())
 }
 
 fn short(text: &str) -> String {

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::params;
-use crate::target::Target;
+use crate::target::{self, Target};
 
 /// The header field.
 pub(super) const FIELD: &str = "merge-thing-patch-conditions";
@@ -72,7 +72,7 @@ impl PartConditions {
 /// Takes out of `patch` what is at the pointer, if there is something.
 fn remove(patch: &mut Value, pointer: &str) {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return };
-    let name = name.replace("~1", "/").replace("~0", "~");
+    let name = target::name_of(name);
     if let Some(Value::Object(members)) = patch.pointer_mut(parent) {
         members.remove(&name);
     }
