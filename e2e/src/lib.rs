@@ -15,4 +15,4 @@ pub mod program;
 pub mod web_socket;
 
 pub use mosquitto::Mosquitto;
-pub use program::{Program, ProgramOptions};
+pub use program::{Program, ProgramOptions, end_after_kill};

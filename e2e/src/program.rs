@@ -204,6 +204,21 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     )
 }
 
+/// Waits for clients whose program was killed. A connection that the kill refused or broke is expected; a wrong answer is
+/// not.
+///
+/// # Errors
+/// What a client has to say beside that.
+pub async fn end_after_kill(clients: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
+    for client in clients {
+        match client.await? {
+            Err(error) if error.downcast_ref::<std::io::Error>().is_none() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Ports nobody listens on now.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use e2e::{Program, ProgramOptions, mqtt};
+use e2e::{Program, ProgramOptions, end_after_kill, mqtt};
 use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -131,12 +131,7 @@ async fn killed_at_random_moments_nothing_acknowledged_is_lost() -> anyhow::Resu
         let moment = rand::rng().random_range(30..700);
         tokio::time::sleep(Duration::from_millis(moment)).await;
         program.kill()?;
-        for task in tasks {
-            // A connection refused or broken by the kill is expected; a wrong answer is not.
-            if let Err(error) = task.await? {
-                anyhow::ensure!(error.downcast_ref::<std::io::Error>().is_some(), "round {round}: {error:#}");
-            }
-        }
+        end_after_kill(tasks).await.with_context(|| format!("round {round}"))?;
         program.restart().await?;
 
         let expected = ledger.lock().expect("no holder panics").clone();

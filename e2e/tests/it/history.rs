@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use e2e::careful::Careful;
-use e2e::{Program, ProgramOptions, mqtt};
+use e2e::{Program, ProgramOptions, end_after_kill, mqtt};
 use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -189,12 +189,7 @@ async fn killed_at_random_moments_every_acknowledged_sample_is_in_history_once()
         let moment = rand::rng().random_range(50..2_500);
         tokio::time::sleep(Duration::from_millis(moment)).await;
         program.kill()?;
-        for task in tasks {
-            // A connection refused or broken by the kill is expected; a wrong answer is not.
-            if let Err(error) = task.await? {
-                anyhow::ensure!(error.downcast_ref::<std::io::Error>().is_some(), "round {round}: {error:#}");
-            }
-        }
+        end_after_kill(tasks).await.with_context(|| format!("round {round}"))?;
         program.restart().await?;
         for name in devices.iter().chain(&writers) {
             check(&program, &ledger, name, begin_ms)
