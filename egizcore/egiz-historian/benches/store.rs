@@ -50,6 +50,7 @@ fn main() {
             }
             row.set("status", "state", &ValueRef::Text(STATES[message.state]), good, none);
             row.set("business_context", "batch_id", &ValueRef::Text(batch), good, none);
+            drop(row);
             intake.done(offset);
             offset += 1;
             numbers += message.count as u64;

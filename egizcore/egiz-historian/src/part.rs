@@ -27,7 +27,7 @@ mod schema;
 mod write;
 
 pub(crate) use read::{LastCell, Part, Walk};
-pub(crate) use schema::Shapes;
+pub(crate) use schema::{Layout, Shapes};
 pub(crate) use write::PartWriter;
 
 /// Rows after which a row group is closed, at the next Thing.

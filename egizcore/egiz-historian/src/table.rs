@@ -11,12 +11,11 @@
 //! they are absent without taking room.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use egiz_model::{Quality, QualityReason, Timestamp, Value, ValueRef};
+use egiz_model::{Quality, QualityReason, Value};
 
 use crate::cell::{Cell, Texts};
-use crate::column::{ColumnKey, ITEMS_MAX, Place};
+use crate::column::{ColumnKey, Place};
 
 /// One column of a table. Cells missing at the end are absent.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,114 +49,12 @@ impl Table {
         self.times.is_empty()
     }
 
-    /// Begins a row; what is set next belongs to it.
-    pub(crate) fn begin_row(&mut self, source: Timestamp, received: Timestamp) {
-        let delay = received.micros_since(source).max(0) / 1_000_000;
-        self.times.push(source.as_micros());
-        self.delays.push(u32::try_from(delay).unwrap_or(u32::MAX));
-    }
-
-    /// Sets a property in the row begun last. `hint` is the number of the column in which it is likely to be, and is moved
-    /// on, since devices keep to their order.
-    pub(crate) fn set(
-        &mut self,
-        texts: &mut Texts,
-        feature: &str,
-        property: &str,
-        value: &ValueRef<'_>,
-        trust: (Quality, QualityReason),
-        hint: &mut usize,
-    ) {
-        let cell = match value {
-            ValueRef::Null => Cell::NULL,
-            ValueRef::Bool(truth) => Cell::bool(*truth),
-            ValueRef::Int(number) => Cell::int(*number),
-            ValueRef::Float(number) => Cell::number(*number),
-            ValueRef::Text(text) => Cell::text(texts.intern(text)),
-            ValueRef::Map(_) => Cell::json(texts.intern(&value.to_owned().to_json().to_string())),
-            ValueRef::List(items) => {
-                let is_plain = items.iter().all(|item| !matches!(item, ValueRef::List(_) | ValueRef::Map(_)));
-                let length = items.iter().count();
-                if is_plain && length <= usize::from(ITEMS_MAX) {
-                    self.set_list(texts, feature, property, items.iter(), trust, hint);
-                    return;
-                }
-                Cell::json(texts.intern(&value.to_owned().to_json().to_string()))
-            }
-        };
-        self.put(feature, property, Place::Whole, cell.judged(trust.0, trust.1), hint);
-    }
-
-    /// Notes in the row begun last that a property was taken away.
-    pub(crate) fn remove(&mut self, feature: &str, property: &str) {
-        self.put(feature, property, Place::Whole, Cell::REMOVED, &mut 0);
-    }
-
-    fn set_list<'a>(
-        &mut self,
-        texts: &mut Texts,
-        feature: &str,
-        property: &str,
-        items: impl Iterator<Item = ValueRef<'a>>,
-        trust: (Quality, QualityReason),
-        hint: &mut usize,
-    ) {
-        // The length comes first, so that the items follow it where the next row looks for them.
-        let length_at = self.put(feature, property, Place::Length, Cell::int(0), hint);
-        let mut length = 0_u8;
-        for item in items {
-            let cell = match item {
-                ValueRef::Bool(truth) => Cell::bool(truth),
-                ValueRef::Int(number) => Cell::int(number),
-                ValueRef::Float(number) => Cell::number(number),
-                ValueRef::Text(text) => Cell::text(texts.intern(text)),
-                ValueRef::Null | ValueRef::List(_) | ValueRef::Map(_) => Cell::NULL,
-            };
-            self.put(feature, property, Place::Item(length), cell, hint);
-            length += 1;
-        }
-        let row = self.times.len() - 1;
-        self.columns[length_at].cells[row] = Cell::int(i64::from(length)).judged(trust.0, trust.1);
-    }
-
-    /// Puts a cell into the row begun last; returns the number of its column.
-    fn put(&mut self, feature: &str, property: &str, place: Place, cell: Cell, hint: &mut usize) -> usize {
-        let row = self.times.len() - 1;
-        let index = self.column_at(*hint, feature, property, place).unwrap_or_else(|| {
-            let key = self.new_key(feature, property, place);
-            self.columns.push(Column { key, cells: Vec::new() });
-            self.columns.len() - 1
-        });
-        *hint = index + 1;
-        let cells = &mut self.columns[index].cells;
-        if cells.len() <= row {
-            cells.resize(row, Cell::ABSENT);
-            cells.push(cell);
-        } else {
-            cells[row] = cell;
-        }
-        index
-    }
-
     fn column_at(&self, hint: usize, feature: &str, property: &str, place: Place) -> Option<usize> {
         let is_it = |column: &Column| column.key.is_at(feature, property, place);
         if self.columns.get(hint).is_some_and(is_it) {
             return Some(hint);
         }
         self.columns.iter().position(is_it)
-    }
-
-    fn new_key(&self, feature: &str, property: &str, place: Place) -> ColumnKey {
-        let known = self.columns.iter().map(|column| &column.key);
-        let feature = known
-            .clone()
-            .find(|key| *key.feature == *feature)
-            .map_or_else(|| Arc::from(feature), |key| Arc::clone(&key.feature));
-        let property = known
-            .clone()
-            .find(|key| *key.property == *property)
-            .map_or_else(|| Arc::from(property), |key| Arc::clone(&key.property));
-        ColumnKey { feature, property, place }
     }
 
     /// Puts the rows in order, one for each time. Of each property, what came last holds.
@@ -293,4 +190,4 @@ pub struct Reading {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -109,6 +109,10 @@ impl DescribedColumn {
         ColumnKey { feature: self.feature.as_str().into(), property: self.property.as_str().into(), place }
     }
 
+    pub(crate) fn same_key(&self, other: &Self) -> bool {
+        (&self.property, &self.feature, self.place) == (&other.property, &other.feature, other.place)
+    }
+
     /// The column's name in the file.
     pub(crate) fn name(&self) -> String {
         let key = self.key();

@@ -14,8 +14,8 @@ use parquet::file::properties::ReaderProperties;
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::format::{DescribedThing, Description, FIXED_COLUMNS, Form, KEY, VERSION};
-use super::{PAGE_ROWS, PartError};
+use super::format::{DescribedColumn, DescribedThing, Description, FIXED_COLUMNS, Form, KEY, VERSION};
+use super::{Layout, PAGE_ROWS, PartError};
 use crate::cell::{Cell, Texts};
 use crate::column::ColumnKey;
 use crate::disk::{Disk, Readable};
@@ -165,6 +165,12 @@ impl Part {
             reading: Arc::new(ReaderProperties::builder().build()),
             footer_crc32c: 0,
         })
+    }
+
+    /// Its columns, and how fine its times are.
+    pub(crate) fn layout(&self) -> Layout {
+        let columns = self.columns.iter().map(|column| DescribedColumn::new(&column.key, column.form));
+        Layout { columns: columns.collect(), has_micros: self.time_unit == 1 }
     }
 
     fn thing(&self, id: &str) -> Option<&DescribedThing> {

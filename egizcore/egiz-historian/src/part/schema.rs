@@ -17,6 +17,13 @@ use crate::column::ColumnKey;
 use crate::scale::Scale;
 use crate::table::Table;
 
+/// The columns of a part, and how fine its times are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) columns: Vec<DescribedColumn>,
+    pub(crate) has_micros: bool,
+}
+
 /// What the cells of one key are.
 #[derive(Debug, Clone, Copy, Default)]
 struct Shape {
@@ -51,18 +58,30 @@ impl Shapes {
         }
     }
 
-    /// The columns of properties.
-    pub(crate) fn columns(&self) -> Vec<DescribedColumn> {
-        let mut columns = Vec::new();
-        for (key, shape) in &self.by_key {
-            columns.extend(shape.forms().map(|form| DescribedColumn::new(key, form)));
-        }
-        columns
+    /// The columns that all of it needs.
+    pub(crate) fn layout(&self) -> Layout {
+        let of_key = |(key, shape): (&ColumnKey, &Shape)| {
+            shape.forms().map(|form| DescribedColumn::new(key, form)).collect::<Vec<_>>()
+        };
+        Layout { columns: self.by_key.iter().flat_map(of_key).collect(), has_micros: self.has_micros }
     }
+}
 
-    /// Whether times need microseconds.
-    pub(crate) fn has_micros(&self) -> bool {
-        self.has_micros
+impl Layout {
+    /// The layout that holds whatever these hold; nothing where they differ in the form of a property, so that one has to
+    /// look at the values.
+    pub(crate) fn of_all(layouts: &[Self]) -> Option<Self> {
+        let mut by_key: BTreeMap<ColumnKey, Vec<DescribedColumn>> = BTreeMap::new();
+        for layout in layouts {
+            for of_key in layout.columns.chunk_by(|a, b| a.same_key(b)) {
+                let known = by_key.entry(of_key[0].key()).or_insert_with(|| of_key.to_vec());
+                if known != of_key {
+                    return None;
+                }
+            }
+        }
+        let has_micros = layouts.iter().any(|layout| layout.has_micros);
+        Some(Self { columns: by_key.into_values().flatten().collect(), has_micros })
     }
 }
 

@@ -31,14 +31,14 @@ fn set(
     Value::from_json(value).encode(&mut bytes);
     let mut reader = egiz_model::record::format::ItemReader::new(&bytes);
     let value = reader.value(egiz_model::record::format::DEPTH_MAX).expect("just written");
-    table.set(texts, "f", property, &value, trust, &mut 0);
+    table.set(texts, "f", property, &value, trust);
 }
 
 fn write(tables: &[(String, Table)], texts: &Texts, folder: &std::path::Path) {
     let mut shapes = Shapes::default();
     tables.iter().for_each(|(_, table)| shapes.see(table));
     let file = std::fs::File::create(folder.join(NAME)).expect("a file");
-    let mut writer = PartWriter::begin(file, "family", &shapes).expect("begun");
+    let mut writer = PartWriter::begin(file, "family", shapes.layout()).expect("begun");
     for (id, table) in tables {
         writer.add(id, table.clone(), texts).expect("added");
     }
@@ -237,9 +237,8 @@ proptest! {
         let mut table = Table::default();
         for (time, any_number, steps, truth) in rows {
             table.begin_row(Timestamp::from_micros(time * 1000), Timestamp::from_micros(time * 1000));
-            let mut hint = 0;
             let mut put = |name: &str, value: egiz_model::ValueRef<'_>| {
-                table.set(&mut texts, "f", name, &value, GOOD, &mut hint);
+                table.set(&mut texts, "f", name, &value, GOOD);
             };
             if let Some(number) = any_number.filter(|number| number.is_finite()) {
                 put("any", egiz_model::ValueRef::Float(number));

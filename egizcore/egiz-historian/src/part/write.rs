@@ -14,7 +14,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::format::{DescribedColumn, DescribedThing, Description, FIXED_COLUMNS, Form, KEY, VERSION};
 use super::pages::ChecksummedPages;
-use super::{GROUP_ROWS, PAGE_ROWS, Shapes, schema};
+use super::{GROUP_ROWS, Layout, PAGE_ROWS, schema};
 use crate::cell::{Cell, Kind, Texts};
 use crate::column::ColumnKey;
 use crate::scale::is_minus_zero;
@@ -31,7 +31,7 @@ pub(crate) struct Written {
     pub(crate) last: i64,
 }
 
-/// Writes one part. Whatever goes into it was seen by its [`Shapes`] before.
+/// Writes one part. Its [`Layout`] must hold whatever goes into it.
 pub(crate) struct PartWriter<W: Write + Send> {
     file: SerializedFileWriter<W>,
     properties: WriterPropertiesPtr,
@@ -49,9 +49,8 @@ impl<W: Write + Send> PartWriter<W> {
     ///
     /// # Errors
     /// Where the first bytes cannot be written.
-    pub(crate) fn begin(out: W, family: &str, shapes: &Shapes) -> Result<Self> {
-        let columns = shapes.columns();
-        let has_micros = shapes.has_micros();
+    pub(crate) fn begin(out: W, family: &str, layout: Layout) -> Result<Self> {
+        let Layout { columns, has_micros } = layout;
         let parquet_schema = schema::parquet_schema(&columns, has_micros)?;
         let properties = Arc::new(schema::properties(&columns));
         let file = SerializedFileWriter::new(out, Arc::new(parquet_schema), Arc::clone(&properties))?;
@@ -112,6 +111,7 @@ impl<W: Write + Send> PartWriter<W> {
         let mut group = self.file.next_row_group()?;
         let mut encoder = Encoder { properties: &self.properties, bytes: Vec::new() };
         let mut values = Values::default();
+        let mut likely = vec![0; waiting.len()];
         for (number, description) in descriptions.into_iter().enumerate() {
             let close = match number.checked_sub(FIXED_COLUMNS) {
                 None => encoder.fixed(number, description, &waiting, self.has_micros)?,
@@ -123,7 +123,7 @@ impl<W: Write + Send> PartWriter<W> {
                             && matches!(self.description.columns[before].form, Form::Steps(_) | Form::Wide)
                     });
                     values.is_beside_whole = is_beside;
-                    values.gather(key, form, &waiting, texts);
+                    values.gather(key, form, &waiting, texts, &mut likely);
                     if form != Form::Quality {
                         self.written.samples += values.count as u64;
                     }
@@ -172,16 +172,27 @@ struct Values {
 }
 
 impl Values {
-    fn gather(&mut self, key: &ColumnKey, form: Form, waiting: &[(String, Table)], texts: &Texts) {
+    /// `likely` says for each table where its column may be.
+    fn gather(
+        &mut self,
+        key: &ColumnKey,
+        form: Form,
+        waiting: &[(String, Table)],
+        texts: &Texts,
+        likely: &mut [usize],
+    ) {
         self.present.clear();
         self.longs.clear();
         self.doubles.clear();
         self.bools.clear();
         self.texts.clear();
         let mut kept: Vec<Option<ByteArray>> = Vec::new();
-        for (_, table) in waiting {
-            let column = table.columns.iter().find(|column| column.key == *key);
-            let cells = column.map_or(&[][..], |column| &column.cells);
+        for ((_, table), likely) in waiting.iter().zip(likely) {
+            // Columns of tables from parts are in the order of the layout.
+            let is_it = |index: &usize| table.columns.get(*index).is_some_and(|column| column.key == *key);
+            let found = [*likely, *likely + 1].into_iter().chain(0..table.columns.len()).find(is_it);
+            *likely = found.unwrap_or(*likely);
+            let cells = found.map_or(&[][..], |index| &table.columns[index].cells);
             for cell in cells {
                 let is_there = self.take(form, *cell, texts, &mut kept);
                 self.present.push(i16::from(is_there));
@@ -195,10 +206,10 @@ impl Values {
     fn take(&mut self, form: Form, cell: Cell, texts: &Texts, kept: &mut Vec<Option<ByteArray>>) -> bool {
         match (form, cell.kind) {
             (Form::Steps(_), Kind::Int | Kind::Float) => {
-                let divisor = form.divisor().expect("shapes name only divisors that there are");
+                let divisor = form.divisor().expect("layouts name only divisors that there are");
                 let number = cell.as_number().filter(|number| !is_wide(cell) && !is_minus_zero(*number));
                 let Some(number) = number else { return false };
-                self.longs.push(divisor.steps(number).expect("the shapes saw this number"));
+                self.longs.push(divisor.steps(number).expect("the layout holds this number"));
             }
             (Form::Wide, Kind::Int) => self.longs.push(cell.as_int()),
             (Form::Double, Kind::Int | Kind::Float) => {

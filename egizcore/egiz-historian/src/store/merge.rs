@@ -1,17 +1,16 @@
 //! Fewer and larger parts, keyframes, and the end of what is old.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use egiz_model::Timestamp;
 
 use super::plan::{Task, next_task};
-use super::seal::Place;
+use super::seal::{Place, Tables};
 use super::{DAY_MICROS, Historian, HistoryError, Published};
 use crate::cell::{Cell, Texts};
 use crate::manifest::{Entry, Level, Manifest};
-use crate::part::{Part, PartError, Walk};
+use crate::part::{Layout, Part, PartError, Shapes, Walk};
 use crate::table::{Column, Table};
 
 impl Historian {
@@ -50,10 +49,16 @@ impl Historian {
             published.open_parts().filter(|(entry, _)| old.contains(entry)).collect();
         parts.sort_by_key(|(entry, _)| entry.rank);
         let place = Place { day: first.day, family: &first.family, level };
-        let texts = RefCell::new(Texts::default());
-        let tables =
-            || Together { walks: parts.iter().map(|(_, part)| part.walk()).collect(), texts: &texts };
-        let entry = self.write_part(&place, &texts, tables)?;
+        let walks = || Together {
+            walks: parts.iter().map(|(_, part)| part.walk()).collect(),
+            texts: Texts::default(),
+        };
+        let layouts: Vec<Layout> = parts.iter().map(|(_, part)| part.layout()).collect();
+        let layout = match Layout::of_all(&layouts) {
+            Some(layout) => layout,
+            None => layout_of(walks())?,
+        };
+        let entry = self.write_part(&place, layout, walks())?;
         let rank = old.iter().map(|entry| entry.rank).max().unwrap_or_default();
         self.put_in_force(
             |manifest| {
@@ -78,23 +83,29 @@ impl Historian {
         let rank = manifest.parts.iter().map(|entry| entry.rank).max().unwrap_or_default();
         let mut added = Vec::new();
         for family in families {
-            let texts = RefCell::new(Texts::default());
             let ids: BTreeSet<&str> = published
                 .open_parts()
                 .filter(|(entry, _)| entry.family == family && entry.day < day)
                 .flat_map(|(_, part)| part.things())
                 .collect();
             let place = Place { day, family, level: Level::Keyframe };
-            let tables = || {
-                ids.iter().map(|id| {
-                    let mut texts = texts.borrow_mut();
-                    Ok((
-                        (*id).to_owned(),
-                        last_rows(published.last_before(id, Some(family), begin, &mut texts)?),
-                    ))
-                })
+            let states = || States {
+                published,
+                family,
+                begin,
+                ids: ids.iter().copied().collect::<Vec<_>>().into_iter(),
+                texts: Texts::default(),
             };
-            let entry = self.write_part(&place, &texts, tables)?;
+            let written = layout_of(states())
+                .map_err(HistoryError::from)
+                .and_then(|layout| self.write_part(&place, layout, states()));
+            let entry = match written {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.discard(&added);
+                    return Err(error);
+                }
+            };
             added.extend(entry.map(|entry| Entry { rank, ..entry }));
         }
         let is_any = !added.is_empty();
@@ -113,29 +124,65 @@ impl Historian {
     }
 }
 
-/// Parts of one day and family, walked through side by side.
-struct Together<'a> {
-    /// By rank: of what two say of the same time, the later one holds.
-    walks: Vec<Walk>,
-    texts: &'a RefCell<Texts>,
+/// What all the rows need.
+fn layout_of(mut tables: impl Tables) -> Result<Layout, PartError> {
+    let mut shapes = Shapes::default();
+    while let Some((_, table)) = tables.next()? {
+        shapes.see(&table);
+    }
+    Ok(shapes.layout())
 }
 
-impl Iterator for Together<'_> {
-    type Item = Result<(String, Table), PartError>;
+/// Parts of one day and family, walked through side by side.
+struct Together {
+    /// By rank: of what two say of the same time, the later one holds.
+    walks: Vec<Walk>,
+    texts: Texts,
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let id = self.walks.iter().filter_map(Walk::peek).min()?.to_owned();
+impl Tables for Together {
+    fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
+        let Some(id) = self.walks.iter().filter_map(Walk::peek).min().map(str::to_owned) else {
+            return Ok(None);
+        };
         let mut table = Table::default();
         for walk in &mut self.walks {
             if walk.peek() == Some(&id) {
-                match walk.take(&mut self.texts.borrow_mut()) {
-                    Ok(rows) => table.append(&rows),
-                    Err(error) => return Some(Err(error)),
+                let rows = walk.take(&mut self.texts)?;
+                if table.is_empty() {
+                    table = rows;
+                } else {
+                    table.append(&rows);
                 }
             }
         }
         table.tidy();
-        Some(Ok((id, table)))
+        Ok(Some((id, table)))
+    }
+
+    fn texts(&self) -> &Texts {
+        &self.texts
+    }
+}
+
+/// How Things stood when a day began.
+struct States<'a> {
+    published: &'a Published,
+    family: &'a str,
+    begin: i64,
+    ids: std::vec::IntoIter<&'a str>,
+    texts: Texts,
+}
+
+impl Tables for States<'_> {
+    fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
+        let Some(id) = self.ids.next() else { return Ok(None) };
+        let last = self.published.last_before(id, Some(self.family), self.begin, &mut self.texts)?;
+        Ok(Some((id.to_owned(), last_rows(last))))
+    }
+
+    fn texts(&self) -> &Texts {
+        &self.texts
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use egiz_model::{Quality, Timestamp};
 
 use super::{DAY_MICROS, Historian, HistoryError, Published};
-use crate::cell::{Cell, Kind, Texts};
+use crate::cell::Texts;
 use crate::column::{ColumnKey, Place};
 use crate::head::Head;
 use crate::manifest::Level;
@@ -162,7 +162,7 @@ impl Historian {
         let mut ids: BTreeSet<String> = {
             let state = self.state.lock();
             let heads = std::iter::once(&state.head).chain(state.sealing.as_deref());
-            heads.flat_map(|head| head.sorted()).map(|(id, _)| id.to_string()).collect()
+            heads.flat_map(Head::ids).map(ToString::to_string).collect()
         };
         let published = Arc::clone(&self.state.lock().published);
         for (_, part) in published.relevant(at.as_micros().saturating_add(1)) {
@@ -178,9 +178,8 @@ impl Historian {
     /// Whether the Thing has ever said something that is kept.
     pub fn knows(&self, thing: &str) -> bool {
         let state = self.state.lock();
-        let in_memory = std::iter::once(&state.head)
-            .chain(state.sealing.as_deref())
-            .any(|head| head.thing(thing).is_some());
+        let in_memory =
+            std::iter::once(&state.head).chain(state.sealing.as_deref()).any(|head| head.knows(thing));
         in_memory || state.published.open_parts().any(|(_, part)| part.knows(thing))
     }
 
@@ -188,8 +187,7 @@ impl Historian {
     pub fn things(&self) -> BTreeSet<String> {
         let state = self.state.lock();
         let heads = std::iter::once(&state.head).chain(state.sealing.as_deref());
-        let mut ids: BTreeSet<String> =
-            heads.flat_map(|head| head.sorted()).map(|(id, _)| id.to_string()).collect();
+        let mut ids: BTreeSet<String> = heads.flat_map(Head::ids).map(ToString::to_string).collect();
         for (_, part) in state.published.open_parts() {
             ids.extend(part.things().map(str::to_owned));
         }
@@ -201,27 +199,10 @@ impl Historian {
         let state = self.state.lock();
         let mut table = Table::default();
         for head in state.sealing.as_deref().into_iter().chain([&state.head]) {
-            table.append(&copy_of(head, thing, texts));
+            table.append(&head.reader().table_of(thing, texts));
         }
         (Arc::clone(&state.published), table)
     }
-}
-
-/// A Thing's rows in a head, with their texts in another list.
-fn copy_of(head: &Head, thing: &str, texts: &mut Texts) -> Table {
-    let Some(of_thing) = head.thing(thing) else { return Table::default() };
-    let mut table = of_thing.table.clone();
-    for column in &mut table.columns {
-        for cell in &mut column.cells {
-            let number = |cell: &Cell, texts: &mut Texts| texts.intern(head.texts.get(cell.text_number()));
-            match cell.kind {
-                Kind::Text => *cell = Cell::text(number(cell, texts)).judged(cell.quality, cell.reason),
-                Kind::Json => *cell = Cell::json(number(cell, texts)).judged(cell.quality, cell.reason),
-                _ => {}
-            }
-        }
-    }
-    table
 }
 
 impl Published {

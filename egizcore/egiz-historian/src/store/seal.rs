@@ -1,8 +1,8 @@
 //! From memory to parts: one part for each day and family, all of them in force at once.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::BufWriter;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,13 +10,49 @@ use egiz_model::Timestamp;
 
 use super::{DAY_MICROS, Historian, HistoryError, day_of};
 use crate::cell::Texts;
-use crate::head::Head;
+use crate::head::{Head, HeadReader, HeadThing};
 use crate::manifest::{Entry, Level, Manifest};
-use crate::part::{Part, PartError, PartWriter, Shapes};
+use crate::part::{Layout, Part, PartError, PartWriter, Shapes};
 use crate::table::Table;
 
-/// Whose rows go into which part.
-type Sorted = BTreeMap<(i64, Arc<str>), Vec<(Arc<str>, Table)>>;
+/// Rows on their way into a part: a Thing's after another's, in the order of ids.
+pub(super) trait Tables {
+    /// The next Thing's id and rows, by time.
+    fn next(&mut self) -> Result<Option<(String, Table)>, PartError>;
+
+    /// The texts of all rows given so far.
+    fn texts(&self) -> &Texts;
+}
+
+/// A head's rows of one day.
+struct Sealing<'a> {
+    head: &'a Head,
+    reader: HeadReader<'a>,
+    things: std::vec::IntoIter<(&'a Arc<str>, &'a HeadThing)>,
+    day: i64,
+}
+
+impl Tables for Sealing<'_> {
+    fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
+        let Some((id, thing)) = self.things.next() else { return Ok(None) };
+        let mut table = self.reader.table(thing);
+        table.tidy();
+        let of_day = rows_of_day(&table, self.day);
+        let table = if of_day.len() == table.len() { table } else { table.rows(of_day) };
+        Ok(Some((id.to_string(), table)))
+    }
+
+    fn texts(&self) -> &Texts {
+        &self.head.texts
+    }
+}
+
+/// Who has rows for a part, by id, and what they are.
+#[derive(Default)]
+struct Group<'a> {
+    things: Vec<(&'a Arc<str>, &'a HeadThing)>,
+    shapes: Shapes,
+}
 
 impl Historian {
     /// Seals what is in memory. When it returns, all rows taken in before are in parts, and the records that brought them
@@ -54,17 +90,15 @@ impl Historian {
 
     fn write_head(&self, head: &Head, now: Timestamp) -> Result<(), HistoryError> {
         let oldest = day_of(now.as_micros()) - i64::from(self.settings.retention_days);
-        let (sorted, expired) = sort(head, oldest);
-        let texts = RefCell::new(head.texts.clone());
+        let (groups, expired) = group(head, oldest);
         let mut entries = Vec::new();
-        for ((day, family), things) in sorted {
-            let place = Place { day, family: &family, level: Level::Sealed };
-            let tables = || things.iter().map(|(id, table)| Ok((id.to_string(), table.clone())));
-            match self.write_part(&place, &texts, tables) {
+        for ((day, family), Group { things, shapes }) in groups {
+            let place = Place { day, family, level: Level::Sealed };
+            let tables = Sealing { head, reader: head.reader(), things: things.into_iter(), day };
+            match self.write_part(&place, shapes.layout(), tables) {
                 Ok(entry) => entries.extend(entry),
                 Err(error) => {
-                    // No manifest names them. A disk that is full must not fill up further with every try.
-                    entries.iter().for_each(|entry: &Entry| drop(self.disk.remove(&entry.name)));
+                    self.discard(&entries);
                     return Err(error);
                 }
             }
@@ -104,20 +138,26 @@ impl Historian {
         Ok(())
     }
 
-    /// Writes a part from tables in the order of ids; `tables` is asked for them twice, and may add to the texts. The part is whole and synced under
-    /// its name, and not in force yet; its rank is its number. Nothing where there were no rows.
-    pub(super) fn write_part<I>(
+    /// Removes parts that were written and are not to be in force: a disk that is full must not fill up further with every
+    /// try.
+    pub(super) fn discard(&self, entries: &[Entry]) {
+        for entry in entries {
+            // What cannot be removed now is when the history is opened the next time.
+            let _ = self.disk.remove(&entry.name);
+        }
+    }
+
+    /// Writes a part. It is whole and synced under its name, and not in force yet; its rank is its number. Nothing where
+    /// there were no rows.
+    pub(super) fn write_part(
         &self,
         place: &Place<'_>,
-        texts: &RefCell<Texts>,
-        tables: impl Fn() -> I,
-    ) -> Result<Option<Entry>, HistoryError>
-    where
-        I: Iterator<Item = Result<(String, Table), PartError>>,
-    {
+        layout: Layout,
+        tables: impl Tables,
+    ) -> Result<Option<Entry>, HistoryError> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let under_way = format!("part-{number}.under-way");
-        let written = self.write_file(place, number, &under_way, texts, tables);
+        let written = self.write_file(place, number, &under_way, layout, tables);
         if written.is_err() {
             // It may not be there; if it is, it is of no use.
             let _ = self.disk.remove(&under_way);
@@ -125,31 +165,23 @@ impl Historian {
         written
     }
 
-    fn write_file<I>(
+    fn write_file(
         &self,
         place: &Place<'_>,
         number: u64,
         under_way: &str,
-        texts: &RefCell<Texts>,
-        tables: impl Fn() -> I,
-    ) -> Result<Option<Entry>, HistoryError>
-    where
-        I: Iterator<Item = Result<(String, Table), PartError>>,
-    {
-        let mut shapes = Shapes::default();
-        for table in tables() {
-            shapes.see(&table?.1);
-        }
+        layout: Layout,
+        mut tables: impl Tables,
+    ) -> Result<Option<Entry>, HistoryError> {
         let name = place.file_name(number);
         let io = |error| PartError::io(&name, error);
         let parquet = |error| PartError::parquet(&name, error);
         let file = BufWriter::with_capacity(1 << 18, self.disk.create(under_way).map_err(io)?);
-        let mut writer = PartWriter::begin(file, place.family, &shapes).map_err(parquet)?;
-        for table in tables() {
-            let (id, table) = table?;
-            writer.add(&id, table, &texts.borrow()).map_err(parquet)?;
+        let mut writer = PartWriter::begin(file, place.family, layout).map_err(parquet)?;
+        while let Some((id, table)) = tables.next()? {
+            writer.add(&id, table, tables.texts()).map_err(parquet)?;
         }
-        let (written, file) = writer.finish(&texts.borrow()).map_err(parquet)?;
+        let (written, file) = writer.finish(tables.texts()).map_err(parquet)?;
         let mut file = file.into_inner().map_err(|error| io(error.into_error()))?;
         file.sync().map_err(io)?;
         drop(file);
@@ -196,25 +228,37 @@ impl Place<'_> {
     }
 }
 
-/// The head's rows by day and family, Things by id, rows by time; and how many rows are too old to keep.
-fn sort(head: &Head, oldest: i64) -> (Sorted, u64) {
-    let mut sorted = Sorted::new();
+/// Who of the head has rows of which day and family; and how many rows are too old to keep.
+fn group(head: &Head, oldest: i64) -> (BTreeMap<(i64, &Arc<str>), Group<'_>>, u64) {
+    let mut groups: BTreeMap<(i64, &Arc<str>), Group<'_>> = BTreeMap::new();
     let mut expired = 0;
-    for (id, of_thing) in head.sorted() {
-        let mut table = of_thing.table.clone();
+    let mut reader = head.reader();
+    for (id, thing) in head.sorted() {
+        let mut table = reader.table(thing);
         table.tidy();
         let mut row = 0;
         while row < table.len() {
             let day = day_of(table.times[row]);
-            let end = table.times.partition_point(|time| day_of(*time) <= day);
+            let of_day = rows_of_day(&table, day);
+            row = of_day.end;
             if day < oldest {
-                expired += (end - row) as u64;
-            } else {
-                let rows = if row == 0 && end == table.len() { table.clone() } else { table.rows(row..end) };
-                sorted.entry((day, Arc::clone(&of_thing.family))).or_default().push((Arc::clone(id), rows));
+                expired += of_day.len() as u64;
+                continue;
             }
-            row = end;
+            let group = groups.entry((day, head.family(thing))).or_default();
+            group.things.push((id, thing));
+            if of_day.len() == table.len() {
+                group.shapes.see(&table);
+            } else {
+                group.shapes.see(&table.rows(of_day));
+            }
         }
     }
-    (sorted, expired)
+    (groups, expired)
+}
+
+fn rows_of_day(table: &Table, day: i64) -> Range<usize> {
+    let begin = table.times.partition_point(|time| day_of(*time) < day);
+    let end = table.times.partition_point(|time| day_of(*time) <= day);
+    begin..end
 }

@@ -40,6 +40,7 @@ impl Plant {
         assert!(intake.wants(self.next));
         let mut row = intake.row(thing, "family", time, time);
         row.set("f", property, &ValueRef::Float(value), Quality::Good, QualityReason::None);
+        drop(row);
         intake.done(self.next);
         self.next += 1;
     }

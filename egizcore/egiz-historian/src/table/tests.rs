@@ -1,9 +1,50 @@
 use std::collections::BTreeMap;
 
+use egiz_model::{Timestamp, ValueRef};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::column::spread;
+
+/// Rows put into a table one by one, as plainly as can be.
+impl Table {
+    /// Begins a row; what is set next belongs to it.
+    pub(crate) fn begin_row(&mut self, source: Timestamp, received: Timestamp) {
+        let delay = received.micros_since(source).max(0) / 1_000_000;
+        self.times.push(source.as_micros());
+        self.delays.push(u32::try_from(delay).unwrap_or(u32::MAX));
+    }
+
+    /// Sets a property in the row begun last.
+    pub(crate) fn set(
+        &mut self,
+        texts: &mut Texts,
+        feature: &str,
+        property: &str,
+        value: &ValueRef<'_>,
+        trust: (Quality, QualityReason),
+    ) {
+        spread(value, trust, texts, |place, cell| self.put(feature, property, place, cell));
+    }
+
+    /// Notes in the row begun last that a property was taken away.
+    pub(crate) fn remove(&mut self, feature: &str, property: &str) {
+        self.put(feature, property, Place::Whole, Cell::REMOVED);
+    }
+
+    fn put(&mut self, feature: &str, property: &str, place: Place, cell: Cell) {
+        let row = self.times.len() - 1;
+        let index = self.column_at(0, feature, property, place).unwrap_or_else(|| {
+            let key = ColumnKey { feature: feature.into(), property: property.into(), place };
+            self.columns.push(Column { key, cells: Vec::new() });
+            self.columns.len() - 1
+        });
+        let cells = &mut self.columns[index].cells;
+        cells.resize(cells.len().max(row + 1), Cell::ABSENT);
+        cells[row] = cell;
+    }
+}
 
 /// Puts rows of JSON features into a table, one second apart where not said otherwise.
 pub(crate) fn table(texts: &mut Texts, rows: &[(i64, serde_json::Value)]) -> Table {
@@ -11,7 +52,6 @@ pub(crate) fn table(texts: &mut Texts, rows: &[(i64, serde_json::Value)]) -> Tab
     for (second, features) in rows {
         let source = Timestamp::from_seconds(*second);
         table.begin_row(source, source.plus_micros(1500));
-        let mut hint = 0;
         for (feature, properties) in features.as_object().expect("features") {
             for (property, value) in properties.as_object().expect("properties") {
                 let mut bytes = Vec::new();
@@ -19,7 +59,7 @@ pub(crate) fn table(texts: &mut Texts, rows: &[(i64, serde_json::Value)]) -> Tab
                 let mut reader = egiz_model::record::format::ItemReader::new(&bytes);
                 let value = reader.value(egiz_model::record::format::DEPTH_MAX).expect("just written");
                 let good = (Quality::Good, QualityReason::None);
-                table.set(texts, feature, property, &value, good, &mut hint);
+                table.set(texts, feature, property, &value, good);
             }
         }
     }

@@ -204,6 +204,7 @@ fn busy_days() -> (Vec<Deed>, Vec<(usize, Offset)>) {
             let mut row = intake.row("a:b", "family", time, time);
             let value = ValueRef::Int(i64::try_from(offset).expect("small"));
             row.set("f", "x", &value, Quality::Good, QualityReason::None);
+            drop(row);
             intake.done(offset);
         }
         historian.seal(time).expect("sealed");
