@@ -1,10 +1,12 @@
 //! A subscriber that does nothing but take messages, as fast as they come: how many, how old, and whether any came twice.
 //! It acknowledges a whole read at once, so that it costs the machine as little as a subscriber can.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -21,7 +23,7 @@ const PUBLISH: u8 = 0x30;
 #[derive(Debug)]
 pub struct Hearer {
     count: Arc<AtomicU64>,
-    task: JoinHandle<std::io::Result<Heard>>,
+    task: JoinHandle<Heard>,
 }
 
 /// What it heard.
@@ -29,10 +31,14 @@ pub struct Hearer {
 pub struct Heard {
     /// Messages.
     pub count: u64,
-    /// Of them, those that the broker marked as sent before.
+    /// Of them, those that are no newer than one before on their topic, so that they came twice or out of order.
     pub again: u64,
     /// From writing a message to taking it.
     pub latencies: Latencies,
+    /// From subscribing to the end of the connection.
+    pub connected: Duration,
+    /// The newest message of each topic.
+    newest: HashMap<Box<[u8]>, i64>,
 }
 
 impl Hearer {
@@ -56,10 +62,12 @@ impl Hearer {
         let count = Arc::new(AtomicU64::new(0));
         let shown = Arc::clone(&count);
         let task = tokio::spawn(async move {
+            let begun = Instant::now();
             let mut heard = Heard::default();
             let mut buffer = Vec::with_capacity(256 * 1024);
             let mut acknowledgements = Vec::new();
-            while reader.read_buf(&mut buffer).await? > 0 {
+            // An end is an end: a broker that stops with something unread resets the connection.
+            while let Ok(1..) = reader.read_buf(&mut buffer).await {
                 acknowledgements.clear();
                 heard.take(&mut buffer, &mut acknowledgements);
                 shown.store(heard.count, Ordering::Release);
@@ -70,9 +78,16 @@ impl Hearer {
                     tokio::time::sleep(pause).await;
                 }
             }
-            Ok(heard)
+            heard.connected = begun.elapsed();
+            heard
         });
         Ok(Self { count, task })
+    }
+
+    /// Whether the broker has ended the connection.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Messages so far.
@@ -81,10 +96,10 @@ impl Hearer {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Waits until so many messages have come, or none has for `patience`.
+    /// Waits until so many messages have come, none has for `patience`, or none can come any more.
     pub async fn wait(&self, messages: u64, patience: Duration) {
         let (mut seen, mut since) = (self.count(), Instant::now());
-        while seen < messages && since.elapsed() < patience {
+        while seen < messages && since.elapsed() < patience && !self.is_over() {
             tokio::time::sleep(Duration::from_millis(5)).await;
             let now = self.count();
             if now != seen {
@@ -93,16 +108,13 @@ impl Hearer {
         }
     }
 
-    /// Waits until the broker has closed the connection.
+    /// Waits until the broker has ended the connection, and no longer than `patience` for that.
     ///
     /// # Errors
-    /// Where reading failed.
-    pub async fn finish(self) -> anyhow::Result<Heard> {
-        match self.task.await? {
-            // A broker that was killed resets the connection; what came before counts.
-            Err(error) => Err(error.into()),
-            Ok(heard) => Ok(heard),
-        }
+    /// Where it does not end it.
+    pub async fn finish(self, patience: Duration) -> anyhow::Result<Heard> {
+        let heard = tokio::time::timeout(patience, self.task).await;
+        Ok(heard.context("the broker leaves the subscriber's connection open")??)
     }
 }
 
@@ -117,17 +129,28 @@ impl Heard {
                 continue;
             }
             self.count += 1;
-            self.again += u64::from(first & 8 != 0);
+            let behind_topic = 2 + usize::from(u16::from_be_bytes([packet[0], packet[1]]));
             if first & 6 != 0 {
-                let behind_topic = 2 + usize::from(u16::from_be_bytes([packet[0], packet[1]]));
                 let answer = if first & 6 == 2 { 0x40 } else { 0x50 };
                 acknowledgements.extend([answer, 2, packet[behind_topic], packet[behind_topic + 1]]);
             }
             if let Some(sent) = moment(packet) {
+                self.note(&packet[2..behind_topic], sent);
                 self.latencies.add(Duration::from_micros(u64::try_from(now - sent).unwrap_or(0)));
             }
         }
         buffer.drain(..at);
+    }
+
+    /// Counts a message that comes again: each topic has one publisher, which takes longer than a microsecond for each.
+    fn note(&mut self, topic: &[u8], sent: i64) {
+        match self.newest.get_mut(topic) {
+            Some(newest) if sent <= *newest => self.again += 1,
+            Some(newest) => *newest = sent,
+            None => {
+                self.newest.insert(topic.into(), sent);
+            }
+        }
     }
 }
 
@@ -157,5 +180,37 @@ mod tests {
         heard.take(&mut buffer, &mut answers);
         assert_eq!((heard.count, heard.again, heard.latencies.count()), (1, 0, 1));
         assert_eq!((answers, buffer.len()), (vec![0x40, 2, 1, 2], 9));
+    }
+
+    #[tokio::test]
+    async fn what_came_before_the_connection_broke_counts() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it has one").port();
+        let broker = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("it comes");
+            let mut read = [0; 1024];
+            for answer in [&[0x20, 2, 0, 0][..], &[0x90, 3, 0, 1, 1]] {
+                let _request = stream.read(&mut read).await;
+                stream.write_all(answer).await.expect("it is there");
+            }
+            let mut message = Vec::new();
+            mqtt::push_publish(&mut message, "a", 1, b"hi");
+            stream.write_all(&message).await.expect("it is there");
+            // Its acknowledgement stays unread, so that closing resets the connection.
+            stream.readable().await.expect("it is acknowledged");
+        });
+        let hearer = Hearer::start(port, "#", 1, Duration::ZERO).await.expect("it is let in");
+        broker.await.expect("it does not panic");
+        let heard = hearer.finish(Duration::from_secs(20)).await.expect("the connection is over");
+        assert_eq!(heard.count, 1);
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_is_known_by_its_topic_and_its_moment() {
+        let mut heard = Heard::default();
+        for (topic, sent) in [("a", 1), ("a", 2), ("b", 2), ("a", 2), ("a", 1), ("a", 3)] {
+            heard.note(topic.as_bytes(), sent);
+        }
+        assert_eq!(heard.again, 2);
     }
 }

@@ -1,34 +1,73 @@
 //! From publishers to a subscriber: what the broker costs as a broker, and what it keeps when there is too much.
+//!
+//! Mosquitto's row says what became of its messages and connections, whatever that is. Of ours, one lost message or broken
+//! connection fails the section, behind its rows.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use e2e::Program;
 use e2e::hearer::{Heard, Hearer};
-use e2e::load::{self, Load, LoadReport};
+use e2e::load::{self, Broken, Load, LoadReport};
 use e2e::measure::{cpu_seconds, resident_bytes};
 use e2e::mosquitto::Mosquitto;
 
 use crate::subject::{ingest_load, metric, mosquitto, mosquitto_as_shipped, quiet};
-use crate::table::{Row, mega, millis};
+use crate::table::{BrokenPromise, Row, mega, millis};
 
 const SECONDS: u64 = 10;
 /// Topics that are nobody's telemetry, so that both brokers do the same.
 const TOPICS: &str = "plant/line-1";
 /// As long without a message as to believe that none comes.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// As long as a broker that has ended may need to end its connections.
+const ENDING: Duration = Duration::from_secs(60);
+/// The part of a fixed rate that counts as holding it.
+const HELD: f64 = 0.95;
 
 /// What a broker did with a load that one subscriber hears.
 struct Delivery {
+    rate: Option<f64>,
     sent: LoadReport,
     heard: Heard,
+    /// Whether the subscriber lost its connection while the broker ran.
+    cut_off: bool,
     cpu_micros: f64,
     peak_bytes: u64,
 }
 
 impl Delivery {
+    /// Messages that were acknowledged and did not come; one that came twice stands for none but itself.
     fn lost(&self) -> u64 {
-        self.sent.acknowledged.saturating_sub(self.heard.count)
+        self.sent.acknowledged.saturating_sub(self.heard.count - self.heard.again)
+    }
+
+    /// Connections that the broker did not keep, in words; empty where it kept them all.
+    fn broken(&self) -> String {
+        let subscriber = self.cut_off.then(|| {
+            let after = self.heard.connected.as_secs_f64();
+            format!("; the subscriber's connection ended after {after:.1} s")
+        });
+        let publishers = self.sent.broken.first().map(|Broken { after, error }| {
+            let (count, after) = (self.sent.broken.len(), after.as_secs_f64());
+            format!("; {count} publishers' connections broke, the first after {after:.1} s: {error:#}")
+        });
+        [subscriber, publishers].into_iter().flatten().collect()
+    }
+
+    /// The same, and before it a fixed rate that was not held.
+    fn shortcomings(&self) -> String {
+        let behind = self.rate.filter(|rate| self.sent.rate() < rate * HELD);
+        behind.map_or_else(String::new, |rate| format!("; behind the {rate:.0}/s")) + &self.broken()
+    }
+
+    /// The rows, or an error with them where this is ours and something is missing.
+    fn promised(&self, rows: Vec<Row>) -> anyhow::Result<Vec<Row>> {
+        if self.lost() == 0 && self.broken().is_empty() {
+            return Ok(rows);
+        }
+        let what = format!("{} of {} messages lost{}", self.lost(), self.sent.acknowledged, self.broken());
+        Err(BrokenPromise { rows, what }.into())
     }
 }
 
@@ -49,15 +88,17 @@ async fn deliver(
         }
         peak
     });
-    let sent = load::publish(load).await?;
+    let rate = load.rate;
+    let sent = load::try_to_publish(load).await?;
     hearer.wait(sent.acknowledged, PATIENCE).await;
+    let cut_off = hearer.is_over();
     let cpu = cpu_seconds(process).context("it runs")? - before;
     end().await?;
     let peak_bytes = watching.await?;
-    let heard = hearer.finish().await?;
+    let heard = hearer.finish(ENDING).await?;
     #[expect(clippy::cast_precision_loss, reason = "counts")]
     let cpu_micros = cpu * 1e6 / sent.acknowledged as f64;
-    Ok(Delivery { sent, heard, cpu_micros, peak_bytes })
+    Ok(Delivery { rate, sent, heard, cut_off, cpu_micros, peak_bytes })
 }
 
 async fn ours(load: impl Fn(u16) -> Load, pause: Duration) -> anyhow::Result<Delivery> {
@@ -91,7 +132,7 @@ pub(crate) async fn at_least_once() -> anyhow::Result<Vec<Row>> {
     let load = |port| fixed(port, 1, 60_000.0);
     let theirs = theirs(mosquitto("").await?, load, Duration::ZERO).await?;
     let ours = ours(load, Duration::ZERO).await?;
-    Ok(vec![
+    ours.promised(vec![
         Row {
             name: "QoS 1 at 60,000 messages/s with one subscriber, publisher to subscriber, p50 / p99 ms",
             measured: told(&ours),
@@ -111,7 +152,7 @@ pub(crate) async fn at_most_once() -> anyhow::Result<Vec<Row>> {
     let load = |port| fixed(port, 0, 100_000.0);
     let theirs = theirs(mosquitto("").await?, load, Duration::ZERO).await?;
     let ours = ours(load, Duration::ZERO).await?;
-    Ok(vec![
+    ours.promised(vec![
         Row {
             name: "QoS 0 at 100,000 messages/s with one subscriber, publisher to subscriber, p50 / p99 ms",
             measured: format!("{}; {:.1} µs of processor a message", told(&ours), ours.cpu_micros),
@@ -138,7 +179,7 @@ pub(crate) async fn overload() -> anyhow::Result<Vec<Row>> {
         program.stop().await.map(|_| ())
     })
     .await?;
-    Ok(vec![
+    ours.promised(vec![
         Row {
             name: "QoS 1, 200 publishers as fast as they can, one slow subscriber: acknowledged / lost / twice",
             measured: kept(&ours),
@@ -159,21 +200,23 @@ pub(crate) async fn overload() -> anyhow::Result<Vec<Row>> {
 
 fn told(delivery: &Delivery) -> String {
     format!(
-        "{} ({:.0}/s acknowledged, {} of {} lost)",
+        "{} ({:.0}/s acknowledged, {} of {} lost{})",
         millis(&delivery.heard.latencies),
         delivery.sent.rate(),
         delivery.lost(),
-        delivery.sent.acknowledged
+        delivery.sent.acknowledged,
+        delivery.shortcomings()
     )
 }
 
 fn kept(delivery: &Delivery) -> String {
     let Delivery { sent, heard, .. } = delivery;
     format!(
-        "{} / {} / {} (acknowledged at {:.0}/s)",
+        "{} / {} / {} (acknowledged at {:.0}/s{})",
         sent.acknowledged,
         delivery.lost(),
         heard.again,
-        sent.rate()
+        sent.rate(),
+        delivery.shortcomings()
     )
 }

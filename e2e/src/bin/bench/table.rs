@@ -3,11 +3,27 @@
 use e2e::measure::Latencies;
 
 /// One line of the table.
+#[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) measured: String,
     pub(crate) goal: &'static str,
 }
+
+/// What is not to happen has happened; the rows are printed all the same.
+#[derive(Debug)]
+pub(crate) struct BrokenPromise {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) what: String,
+}
+
+impl std::fmt::Display for BrokenPromise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenEgiz did not keep what it promises: {}", self.what)
+    }
+}
+
+impl std::error::Error for BrokenPromise {}
 
 /// Median and 99th percentile in milliseconds.
 pub(crate) fn millis(latencies: &Latencies) -> String {
