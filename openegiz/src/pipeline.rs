@@ -5,8 +5,9 @@
 //!        │ submit(batch)
 //!        ▼
 //!  journal: group commit ──► on commit, in offset order, on the committer's thread
-//!        │                     1. the submitter's `committed` (PUBACKs go out)
-//!        │                     2. the bytes into the bounded apply queue
+//!        │                     1. the mark up to which a read has to wait, before anybody knows of it
+//!        │                     2. the submitter's `committed` (PUBACKs go out)
+//!        │                     3. the bytes into the bounded apply queue
 //!        ▼
 //!  apply thread: decode, apply under the write lock, unlock, tell the hub, answer who waits, hand over to history
 //! ```
@@ -24,7 +25,7 @@ use std::time::Instant;
 use egiz_journal::{AppendError, Batch, Committed, Journal, Permit};
 use egiz_model::record::{Body, Record};
 use egiz_model::{Offset, Timestamp};
-use egiz_server::{Applied, AppliedBatch};
+use egiz_server::{Applied, AppliedBatch, Progress};
 use egiz_twin::{Change, ChangeKind, Engine, Outcome};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
@@ -65,6 +66,7 @@ pub(crate) struct Followers {
 /// The way of every record.
 pub(crate) struct Pipeline {
     journal: Arc<dyn Journal>,
+    progress: Arc<Progress>,
     to_apply: SyncSender<Work>,
 }
 
@@ -92,9 +94,15 @@ impl Pipeline {
         followers: Followers,
     ) -> std::io::Result<(Arc<Self>, JoinHandle<()>)> {
         let (to_apply, work) = sync_channel(APPLY_QUEUE_BATCHES);
-        let applier = Applier { state, clock, metrics, followers };
+        let progress = Arc::new(Progress::at(state.engine.read().next_offset()));
+        let applier = Applier { state, progress: Arc::clone(&progress), clock, metrics, followers };
         let thread = std::thread::Builder::new().name("apply".into()).spawn(move || applier.run(&work))?;
-        Ok((Arc::new(Self { journal, to_apply }), thread))
+        Ok((Arc::new(Self { journal, progress, to_apply }), thread))
+    }
+
+    /// How far the records have come.
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     /// Waits for room for `bytes` in the journal's queue.
@@ -134,9 +142,10 @@ impl Pipeline {
         on_durable: OnDurable,
         answer: Option<oneshot::Sender<Vec<Applied>>>,
     ) {
-        let to_apply = self.to_apply.clone();
+        let (to_apply, progress) = (self.to_apply.clone(), Arc::clone(&self.progress));
         let on_commit = Box::new(move |result: Result<Committed, AppendError>| match result {
             Ok(committed) => {
+                progress.durable_before(committed.first + committed.batch.len() as Offset);
                 on_durable(Ok(committed.first));
                 let durable = Timestamp::from_micros(committed.durable_at_micros);
                 let work = Work::Apply { committed, durable, answer };
@@ -156,6 +165,7 @@ impl Pipeline {
 
 struct Applier {
     state: State,
+    progress: Arc<Progress>,
     clock: egiz_server::Clock,
     metrics: PipelineMetrics,
     followers: Followers,
@@ -218,6 +228,7 @@ impl Applier {
             }
             next_offset = engine.next_offset();
         }
+        self.progress.applied_before(next_offset);
         self.metrics.apply_seconds.observe(begun.elapsed().as_secs_f64());
         let applied = (self.clock)();
         if !changes.is_empty() {

@@ -191,6 +191,7 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
 
     let ports = Ports {
         engine: Arc::clone(&engine),
+        progress: Arc::clone(pipeline.progress()),
         writes: Arc::clone(&writes),
         store: store.clone(),
         history: history.as_ref().map(|history| Arc::clone(&history.historian)),
@@ -520,6 +521,7 @@ async fn server_settings(config: &Config, store: &Store, demo: bool) -> anyhow::
         version: env!("CARGO_PKG_VERSION").to_owned(),
         body_bytes_max: usize::try_from(http.max_body_bytes).unwrap_or(usize::MAX),
         json_depth_max: http.max_json_depth,
+        accepts_devices: config.ingest.unknown_devices == UnknownDevices::Accept,
         request_timeout_ms: http.request_timeout_s * 1000,
         concurrent_requests_max: http.max_concurrent_requests,
         connections_max: http.max_connections,

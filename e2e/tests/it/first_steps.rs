@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use e2e::web_socket::Client;
-use e2e::{Program, ProgramOptions};
+use e2e::{Program, ProgramOptions, mqtt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The product document's own message, from a device nobody has configured.
 const PAYLOAD: &str =
@@ -65,6 +66,47 @@ async fn mosquitto_pub_changes_the_twin_and_arrives_on_a_web_socket() -> anyhow:
     }
     let changed = program.get("/api/v1/things/factory:oven-001").await?;
     assert!(changed["_revision"].as_u64() > thing["_revision"].as_u64(), "{changed}");
+    Ok(())
+}
+
+/// The README's own commands, one straight after the other.
+#[tokio::test]
+async fn the_readmes_first_commands_show_the_new_device_at_once() -> anyhow::Result<()> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"))?;
+    let block = readme.split("```sh\n").find(|block| block.starts_with("mosquitto_pub"));
+    let commands = block.and_then(|block| block.split("```").next()).expect("the README publishes something");
+    for round in 0..5 {
+        let program = Program::start(ProgramOptions::default()).await?;
+        let commands = commands
+            .replace("localhost:8080", &format!("127.0.0.1:{}", program.http_port))
+            .replace("mosquitto_pub", &format!("mosquitto_pub -h 127.0.0.1 -p {}", program.mqtt_port))
+            // The last one goes on for ever.
+            .replace("curl -sN", "timeout 1 curl -sN");
+        let output = Command::new("sh").args(["-c", &commands]).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (thing, rest) = text.split_at(text.find("}{").map_or(text.len(), |at| at + 1));
+        let thing: Value = serde_json::from_str(thing).map_err(|error| anyhow::anyhow!("{error}: {text}"))?;
+        assert_eq!(zones(&thing), &json!([195, 192, 193]), "round {round}: {text}");
+        assert!(rest.contains("\"samples\":[{"), "its history is there: {text}");
+        assert!(rest.contains("event: Snapshot") && rest.contains("195,192,193"), "{text}");
+    }
+    Ok(())
+}
+
+/// Whoever got a PUBACK reads the value that it stands for, every time.
+#[tokio::test]
+async fn a_read_straight_after_a_puback_sees_the_message() -> anyhow::Result<()> {
+    let program = Program::start(ProgramOptions::default()).await?;
+    let (mut answers, mut device) = mqtt::connect(program.mqtt_port, "oven-001").await?;
+    let path = "/api/v1/things/factory:oven-001/features/thermal/properties/number";
+    for number in 0..500 {
+        let mut packet = Vec::new();
+        let payload = json!({"thermal": {"number": number}}).to_string();
+        mqtt::push_publish(&mut packet, "sensors/factory/oven-001/telemetry", 1, payload.as_bytes());
+        device.write_all(&packet).await?;
+        answers.read_exact(&mut [0; 4]).await?;
+        assert_eq!(program.get(path).await?, number);
+    }
     Ok(())
 }
 

@@ -139,7 +139,7 @@ codes! {
     Busy = "busy", 503, "Writes are queued up";
     /// The answer was not ready in time; a write may still be carried out.
     Timeout = "timeout", 503, "The answer was not ready in time";
-    /// The state does not yet hold the offset that `min-offset` asks for.
+    /// The state does not yet hold what was acknowledged before the read, or the offset that `min-offset` asks for.
     NotYetApplied = "not-yet-applied", 503, "The state is not that far yet";
     /// The server is stopping.
     ShuttingDown = "shutting-down", 503, "The server is stopping";

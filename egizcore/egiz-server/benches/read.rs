@@ -12,7 +12,7 @@ use egiz_api::{Health, HealthState, RejectedMessage};
 use egiz_model::Timestamp;
 use egiz_model::record::{Body as RecordBody, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_server::{
-    Anonymous, Applied, Ports, ProgramReport, ServerMetrics, ServerSettings, SubmitError, WriteGate,
+    Anonymous, Applied, Ports, ProgramReport, Progress, ServerMetrics, ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
@@ -77,6 +77,7 @@ fn read(criterion: &mut Criterion) {
     let engine = Arc::new(RwLock::new(plant()));
     let router = egiz_server::router(Ports {
         engine: engine.clone(),
+        progress: Arc::new(Progress::at(THINGS)),
         writes: Arc::new(Nothing),
         store,
         history: None,

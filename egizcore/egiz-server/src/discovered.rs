@@ -16,7 +16,7 @@ use crate::caller::Caller;
 use crate::error::{ApiError, of_refusal};
 use crate::fields::Shown;
 use crate::params::{NoParams, Params};
-use crate::{body, cursor, page, present, respond, submit, target};
+use crate::{body, cursor, min_offset, page, present, respond, submit, target};
 
 const PREFIX: &str = "/api/v1/devices/discovered/";
 
@@ -41,6 +41,7 @@ pub(crate) async fn list(
     let question = ["discovered", &*caller.principal];
     let after = params.get("cursor").map(|text| cursor::open_text(key, &question, text)).transpose()?;
     let templates = templates(&app).await?;
+    min_offset::wait_for_acknowledged(&app.ports).await?;
     let (items, more) = {
         let engine = app.ports.engine.read();
         // By id already.
@@ -155,6 +156,7 @@ pub(crate) async fn forget(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let thing = target::thing_id(&target::segment_after(uri.path(), PREFIX)?, &app.ports.settings.sites)?;
+    min_offset::wait_for_acknowledged(&app.ports).await?;
     let known = app.ports.engine.read().discovered_device(&thing).is_some();
     if !known {
         return Err(ApiError::new(Code::NotDiscovered, format!("no device {thing} is waiting")));

@@ -11,7 +11,7 @@ use egiz_model::{Offset, Timestamp};
 use egiz_twin::{Change, Engine, Outcome};
 use parking_lot::RwLock;
 
-use crate::{live, settings::ServerSettings};
+use crate::{Progress, live, settings::ServerSettings};
 
 /// The way of a write into the journal and through the engine.
 #[async_trait]
@@ -91,6 +91,8 @@ pub type RandomSource = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 pub struct Ports {
     /// The live state; read under the lock, never across `.await`.
     pub engine: Arc<RwLock<Engine>>,
+    /// How far the records have come, so that a read sees what was acknowledged before it.
+    pub progress: Arc<Progress>,
     /// The way of writes.
     pub writes: Arc<dyn WriteGate>,
     /// The registry.

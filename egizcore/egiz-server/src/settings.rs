@@ -21,8 +21,10 @@ pub struct ServerSettings {
     pub header_bytes_max: usize,
     /// How long an answer may take, in milliseconds.
     pub request_timeout_ms: u64,
-    /// How long a read waits for `min-offset`, in milliseconds.
+    /// How long a read waits for what was acknowledged before it and for `min-offset`, in milliseconds.
     pub min_offset_wait_ms: u64,
+    /// Whether devices that are heard for the first time become Things by themselves.
+    pub accepts_devices: bool,
     /// The most requests under way at once; more are answered 503.
     pub concurrent_requests_max: usize,
     /// The most connections at once; more wait in the listener's backlog.
@@ -136,6 +138,7 @@ impl Default for ServerSettings {
             header_bytes_max: 32 * 1024,
             request_timeout_ms: 10_000,
             min_offset_wait_ms: 2_000,
+            accepts_devices: false,
             concurrent_requests_max: 512,
             connections_max: 10_000,
             concurrent_streams_max: 8,

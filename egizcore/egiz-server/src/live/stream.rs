@@ -30,7 +30,7 @@ use super::{fields_of, pause_before_return, request};
 use crate::error::ApiError;
 use crate::params::{self, Params};
 use crate::ports::Ports;
-use crate::target;
+use crate::{min_offset, target};
 
 /// Silence after which a comment shows that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -99,8 +99,12 @@ pub(crate) async fn events_of_thing(
     let params = Params::parse(query.as_deref(), &["fields", "from", "ticket"])?;
     let id = thing_id(&thing, &ports)?;
     let from = from_of(&headers, &params)?;
-    // Taken before the look at the engine: a Thing that is deleted in between is then told of.
-    let is_there = ports.engine.read().thing(id.as_str()).is_some();
+    min_offset::wait_for_acknowledged(&ports).await?;
+    // Looked at before the hub: a Thing that is deleted in between is then told of.
+    let mut is_there = ports.engine.read().thing(id.as_str()).is_some();
+    if !is_there && min_offset::wait_for_newcomer(&ports, id.as_str()).await {
+        is_there = ports.engine.read().thing(id.as_str()).is_some();
+    }
     let is_known = is_there || from.is_some_and(|from| ports.hub.remembers(&id, from));
     match (is_known, from) {
         (true, _) => begin(&ports, Target::Things(vec![id]), &params, from),

@@ -22,7 +22,7 @@ use crate::error::ApiError;
 use crate::fields::Shown;
 use crate::params::NoParams;
 use crate::things::import::{self, LastLine, Steps, push_line};
-use crate::{body, present, query, submit};
+use crate::{body, min_offset, present, query, submit};
 
 /// How many Things are changed at once.
 const BATCH_ITEMS: usize = 128;
@@ -67,6 +67,7 @@ pub(crate) async fn bulk(
     let permit = import::permit(&app)?;
     let pause = Duration::from_millis(app.ports.settings.stream_pause_ms);
     let condition = filter.as_ref().map(ToString::to_string).unwrap_or_default();
+    min_offset::wait_for_acknowledged(&app.ports).await?;
     let mut ids = query::on_engine(&app, move |engine| matching(engine, filter)).await??;
     ids.reverse();
     let bulk = Bulk {

@@ -135,14 +135,31 @@ async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) ->
     let fields = params.get("fields").map(Fields::parse).transpose()?;
     let with_metadata = params.flag("metadata")?;
     min_offset::wait(app, headers, &params).await?;
+    let look = || present_now(app, &target, headers, condition.as_ref(), (fields.as_ref(), with_metadata));
+    match look()? {
+        Some(response) => Ok(response),
+        None if min_offset::wait_for_newcomer(&app.ports, &target.thing).await => {
+            look()?.ok_or_else(|| no_thing(&target.thing))
+        }
+        None => Err(no_thing(&target.thing)),
+    }
+}
 
+/// Answers from the state as it is; `None` where there is no such Thing.
+fn present_now(
+    app: &App,
+    target: &Target,
+    headers: &HeaderMap,
+    condition: Option<&Filter>,
+    (fields, with_metadata): (Option<&Fields>, bool),
+) -> Result<Option<Response>, ApiError> {
     let engine = app.ports.engine.read();
-    let thing = engine.thing(&target.thing).ok_or_else(|| no_thing(&target.thing))?;
+    let Some(thing) = engine.thing(&target.thing) else { return Ok(None) };
     // Whether something is there comes before any condition, and writing it is the way to know.
     let mut body = Vec::with_capacity(1024);
-    let shown = Shown::of(fields.as_ref());
+    let shown = Shown::of(fields);
     if !present::part(&mut body, &thing, &target.pointer, &shown, with_metadata) {
-        return Err(no_part(&target));
+        return Err(no_part(target));
     }
     let etag = thing.entity_tag(&target.pointer);
     let mut response = match decide_read(headers, &etag)? {
@@ -152,7 +169,7 @@ async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) ->
         ReadVerdict::Proceed => respond::json_bytes(StatusCode::OK, body),
         ReadVerdict::NotModified => respond::empty(StatusCode::NOT_MODIFIED),
         ReadVerdict::IfMatchFailed => {
-            let detail = format!("{} has the entity tag {etag} now", place(&target));
+            let detail = format!("{} has the entity tag {etag} now", place(target));
             return Err(Problem::new(Code::IfMatchFailed, detail).revision(Some(thing.revision())).into());
         }
     };
@@ -161,7 +178,7 @@ async fn answer(app: &App, raw: Option<&str>, uri: &Uri, headers: &HeaderMap) ->
     respond::set_etag(&mut response, &etag);
     respond::set_number(&mut response, respond::REVISION, revision);
     min_offset::show(&mut response, next_offset);
-    Ok(response)
+    Ok(Some(response))
 }
 
 /// What must hold for the whole Thing: RQL in the header field or parameter `condition`.

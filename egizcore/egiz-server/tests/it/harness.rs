@@ -10,8 +10,8 @@ use egiz_historian::Historian;
 use egiz_model::record::{Header, Record, TelemetryWriter};
 use egiz_model::{Quality, QualityReason, Timestamp};
 use egiz_server::{
-    Applied, Clock, Ports, ProgramReport, RandomSource, ServeOptions, ServerMetrics, ServerSettings,
-    SubmitError, WriteGate,
+    Applied, Clock, Ports, ProgramReport, Progress, RandomSource, ServeOptions, ServerMetrics,
+    ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
@@ -100,6 +100,7 @@ impl Past {
 /// Applies records at once; can be told to refuse.
 pub(crate) struct Gate {
     pub(crate) engine: Arc<RwLock<Engine>>,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) refuse: parking_lot::Mutex<Option<SubmitError>>,
     /// How long a batch takes; below 0 it panics.
     pub(crate) delay_ms: AtomicI64,
@@ -125,7 +126,7 @@ impl Gate {
     pub(crate) fn apply(&self, records: &[Vec<u8>]) -> Vec<Applied> {
         let mut engine = self.engine.write();
         let mut changes = Vec::new();
-        records
+        let applied = records
             .iter()
             .map(|bytes| {
                 let record = Record::decode(bytes).expect("the server encodes what can be decoded");
@@ -133,7 +134,9 @@ impl Gate {
                 let outcome = engine.apply(offset, &record, &mut changes);
                 Applied { offset, durable: (self.clock)(), outcome }
             })
-            .collect()
+            .collect();
+        self.progress.applied_before(engine.next_offset());
+        applied
     }
 }
 
@@ -233,8 +236,10 @@ impl Server {
         change(&mut settings);
         let clock: Clock = Arc::new(|| Timestamp::from_micros(START_MICROS));
         let engine = Arc::new(RwLock::new(Engine::new(limits)));
+        let progress = Arc::new(Progress::default());
         let gate = Arc::new(Gate {
             engine: engine.clone(),
+            progress: progress.clone(),
             refuse: parking_lot::Mutex::new(None),
             delay_ms: AtomicI64::new(0),
             clock: clock.clone(),
@@ -249,6 +254,7 @@ impl Server {
         );
         let ports = Ports {
             engine,
+            progress,
             writes: gate.clone(),
             store: store.clone(),
             history: past.as_ref().map(|past| past.historian.clone()),

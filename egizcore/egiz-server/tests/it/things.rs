@@ -197,6 +197,77 @@ async fn a_read_can_wait_for_a_write() {
 }
 
 #[tokio::test]
+async fn a_read_sees_what_was_acknowledged_before_it_began() {
+    let server = Server::with(|settings| settings.min_offset_wait_ms = 10_000).await;
+    server.put_oven("factory:oven-001").await;
+    let post = |path: &str| server.request("POST", path).json(&json!({}));
+    let reads = [
+        (server.get(THING), "/features/thermal/properties/setpoint"),
+        (server.get(&format!("{THING}/features/thermal")), "/properties/setpoint"),
+        (server.get("/api/v1/things"), "/items/0/features/thermal/properties/setpoint"),
+        (post("/api/v1/query"), "/items/0/features/thermal/properties/setpoint"),
+    ];
+    for (number, (request, pointer)) in (200_i32..).zip(reads) {
+        // On disk and acknowledged, and not yet in the live state.
+        let next = server.gate.engine.read().next_offset() + 1;
+        server.gate.progress.durable_before(next);
+        let reading = tokio::spawn(Answer::of(request));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!reading.is_finished(), "it waits for the record");
+        server.telemetry("factory:oven-001", number.into(), "thermal", &[("setpoint", number.into())]);
+        let answer = reading.await.expect("an answer");
+        assert_eq!(answer.json().pointer(pointer), Some(&json!(f64::from(number))), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_waits_too_long_for_what_was_acknowledged_says_so() {
+    let server = Server::with(|settings| settings.min_offset_wait_ms = 50).await;
+    server.put_oven("factory:oven-001").await;
+    server.gate.progress.durable_before(2);
+    for path in [
+        THING,
+        "/api/v1/things",
+        "/api/v1/things/count",
+        "/api/v1/devices/discovered",
+        "/api/v1/things/oven-001/events",
+    ] {
+        Answer::of(server.get(path)).await.problem("not-yet-applied");
+    }
+    for (path, body) in [
+        ("/api/v1/query", json!({})),
+        ("/api/v1/query/count", json!({})),
+        ("/api/v1/query/aggregate", json!({})),
+        ("/api/v1/things/bulk", json!({"filter": {}, "delete": true, "dryRun": true})),
+    ] {
+        server.send("POST", path, &body).await.problem("not-yet-applied");
+    }
+    server.telemetry("factory:oven-001", 1, "thermal", &[("setpoint", 1.0)]);
+    assert_eq!(Answer::of(server.get(THING)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_device_that_was_just_heard_is_waited_for_where_devices_are_accepted() {
+    let heard = |server: &Server| server.telemetry("factory:oven-001", 0, "thermal", &[("setpoint", 195.0)]);
+    let server = Server::with(|settings| settings.accepts_devices = true).await;
+    heard(&server);
+    let reading = tokio::spawn(Answer::of(server.get(THING)));
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(!reading.is_finished(), "it waits for the Thing");
+    let accept = "/api/v1/devices/discovered/factory:oven-001/accept";
+    assert_eq!(server.send("POST", accept, &json!({})).await.status, 201);
+    let answer = reading.await.expect("an answer");
+    assert_eq!(answer.json()["features"]["thermal"]["properties"]["setpoint"], 195.0, "{answer:?}");
+    Answer::of(server.get("/api/v1/things/oven-002")).await.problem("thing-not-found");
+
+    let server = Server::start().await;
+    heard(&server);
+    let begun = std::time::Instant::now();
+    Answer::of(server.get(THING)).await.problem("thing-not-found");
+    assert!(begun.elapsed().as_millis() < 500, "where somebody has to accept it nobody waits");
+}
+
+#[tokio::test]
 async fn the_correlation_id_goes_along() {
     let server = Server::start().await;
     let answer = Answer::of(server.get(THING).header("correlation-id", "order-7")).await;

@@ -10,8 +10,8 @@ use egiz_model::Timestamp;
 use egiz_model::record::{Body, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_server::live::{Hub, HubSettings};
 use egiz_server::{
-    Applied, AppliedBatch, Ports, ProgramReport, ServeOptions, ServerMetrics, ServerSettings, SubmitError,
-    WriteGate,
+    Applied, AppliedBatch, Ports, ProgramReport, Progress, ServeOptions, ServerMetrics, ServerSettings,
+    SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
@@ -30,6 +30,7 @@ const NOW: i64 = 1_800_000_000;
 /// Applies under one lock, so that batches are published in order.
 pub(crate) struct Gate {
     engine: Arc<RwLock<Engine>>,
+    progress: Arc<Progress>,
     hub: Hub,
     order: Mutex<()>,
 }
@@ -58,6 +59,7 @@ impl Gate {
                 .collect();
             (applied, engine.next_offset())
         };
+        self.progress.applied_before(next_offset);
         self.hub.publish(AppliedBatch { next_offset, durable: now, applied: now, changes });
         applied
     }
@@ -108,7 +110,13 @@ impl Server {
         let engine = Arc::new(RwLock::new(Engine::new(Limits::default())));
         let mut registry = Registry::default();
         let hub = Hub::new(Arc::clone(&engine), settings, &mut registry);
-        let gate = Arc::new(Gate { engine: Arc::clone(&engine), hub: hub.clone(), order: Mutex::new(()) });
+        let progress = Arc::new(Progress::default());
+        let gate = Arc::new(Gate {
+            engine: Arc::clone(&engine),
+            progress: Arc::clone(&progress),
+            hub: hub.clone(),
+            order: Mutex::new(()),
+        });
         let counter = AtomicU64::new(0);
         let random: egiz_server::RandomSource = Arc::new(move |bytes: &mut [u8]| {
             let number = counter.fetch_add(1, Ordering::Relaxed);
@@ -121,6 +129,7 @@ impl Server {
         let metrics = ServerMetrics::register(&mut Registry::default());
         let ports = Ports {
             engine: Arc::clone(&engine),
+            progress,
             writes: gate.clone(),
             store: store.clone(),
             history: None,
