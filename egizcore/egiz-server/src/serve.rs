@@ -62,8 +62,8 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_headers(HEADER_FIELDS_MAX)
-        .max_buf_size(HEADER_BUFFER_BYTES)
-        .pipeline_flush(true);
+        // Also bounds what of an answer waits for the client, which `pipeline_flush` would lift.
+        .max_buf_size(HEADER_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use egiz_server::live::HubSettings;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::{Server, as_described};
 
@@ -115,4 +116,23 @@ async fn who_comes_back_too_late_is_told_to_forget() {
     let heard = events(&server, "/events", Some("1"), 2).await;
     assert_eq!((heard[0].0.as_str(), heard[0].1.as_str()), ("Resync", "1"), "not a place to go on from yet");
     assert_eq!((heard[1].0.as_str(), heard[1].1.as_str()), ("Snapshot", "9"));
+}
+
+/// A client that asks and then reads nothing is owed newest states, not a backlog.
+#[tokio::test]
+async fn a_client_that_reads_nothing_makes_no_backlog() {
+    let server = Server::with(HubSettings { mailbox_events: 16, ..HubSettings::default() }).await;
+    server.silo("factory:silo-1", 0);
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(65_536).expect("a small buffer");
+    let mut stalled = socket.connect(server.address.parse().expect("an address")).await.expect("connected");
+    stalled.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
+    stalled.readable().await.expect("an answer begins");
+    // More than what fits into the sockets' buffers.
+    for number in 0..600 {
+        server.put("factory:silo-1", "/attributes/note", &json!(format!("{number:060000}")));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let conflated = server.metric("egiz_server_live_conflated_changes_total");
+    assert!(conflated > 200.0, "only {conflated} of 600 changes were left out");
 }
