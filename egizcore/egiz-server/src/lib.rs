@@ -4,6 +4,7 @@
 //! place where a failure becomes a status, `guard` is the door that every request passes. The server opens no journal,
 //! chooses no clock and reads no environment.
 
+mod accept;
 mod app;
 mod assets;
 mod audit;

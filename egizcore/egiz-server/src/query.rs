@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use egiz_api::{AggregateQuery, Code, Count, CountQuery, Figures, Group, Groups, Problem, Query, ThingPage};
+use egiz_api::{
+    AggregateQuery, Code, Count, CountQuery, Figures, Group, Groups, Problem, Query, Thing, ThingPage,
+};
 use egiz_twin::{AggregateFunction, Engine, Filter, Path, Position, SortKey};
 use serde_json::Value;
 
@@ -16,6 +18,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::{Fields, Shown};
 use crate::params::Params;
+use crate::things::stream::{self, Form, Listing};
 use crate::{body, cursor, page, present, respond};
 
 /// From so many Things on a search leaves the async threads.
@@ -47,10 +50,15 @@ pub(crate) struct PageRequest {
     pub(crate) with_metadata: bool,
 }
 
-/// Matching Things, page by page.
+/// Matching Things, page by page, or all as one stream.
 #[utoipa::path(post, path = "/api/v1/query", tag = "query", request_body = Query,
+    params(
+        ("Accept" = Option<String>, Header, description = "As of `GET /api/v1/things`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: go on behind this Thing's id"),
+    ),
     responses(
-        (status = 200, description = "A page; with `aggregate` the groups instead", body = ThingPage),
+        (status = 200, description = "A page, with `aggregate` the groups instead; or a stream, as of `GET /api/v1/things`",
+            content((ThingPage = "application/json"), (Thing = "application/x-ndjson"), (Thing = "text/event-stream"))),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn query(
@@ -61,8 +69,27 @@ pub(crate) async fn query(
     content: Body,
 ) -> Result<Response, ApiError> {
     let params = Params::parse(raw.as_deref(), &["metadata", "min-offset"])?;
+    let form = Form::of(&headers)?;
     let query: Query = body::read_json(&headers, content, &app.ports.settings).await?;
     crate::min_offset::wait(&app, &headers, &params).await?;
+    if form != Form::Page {
+        let refused = [
+            ("sort", query.sort.is_some()),
+            ("limit", query.limit.is_some()),
+            ("cursor", query.cursor.is_some()),
+            ("aggregate", query.aggregate.is_some()),
+        ];
+        if let Some((name, _)) = refused.into_iter().find(|(_, is_there)| *is_there) {
+            return Err(not_beside(name, "a stream is the whole list, in the order of ids"));
+        }
+        let listing = Listing {
+            filter: query.filter.as_ref().map(filter_of).transpose()?.flatten(),
+            fields: query.fields.as_deref().map(Fields::parse).transpose()?,
+            with_metadata: params.flag("metadata")?,
+            after: stream::last_id(&headers, &app.ports.settings.sites)?,
+        };
+        return stream::answer(&app, &caller, form, listing).await;
+    }
     if let Some(aggregate) = query.aggregate {
         let of_pages = [
             ("fields", query.fields.is_some()),
@@ -71,10 +98,7 @@ pub(crate) async fn query(
             ("cursor", query.cursor.is_some()),
         ];
         if let Some((name, _)) = of_pages.into_iter().find(|(_, is_there)| *is_there) {
-            let reason = "groups come without it; leave it or `aggregate` out";
-            return Err(Problem::new(Code::InvalidValue, format!("`{name}`: {reason}"))
-                .at(format!("/{name}"), reason)
-                .into());
+            return Err(not_beside(name, "groups come without it; leave it or `aggregate` out"));
         }
         let asked =
             AggregateQuery { filter: query.filter, group_by: aggregate.group_by, paths: aggregate.paths };
@@ -89,6 +113,11 @@ pub(crate) async fn query(
         with_metadata: params.flag("metadata")?,
     };
     find(&app, &caller, request).await
+}
+
+/// The problem for a member that does not go with the others.
+fn not_beside(name: &str, reason: &str) -> ApiError {
+    Problem::new(Code::InvalidValue, format!("`{name}`: {reason}")).at(format!("/{name}"), reason).into()
 }
 
 /// How many Things match.

@@ -11,6 +11,11 @@ pub(crate) const REVISION: HeaderName = HeaderName::from_static("egiz-revision")
 /// After a write, the journal's offset of the record; in a read, the offset up to which the state goes.
 pub(crate) const OFFSET: HeaderName = HeaderName::from_static("egiz-offset");
 
+/// Where a client of server-sent events was cut off.
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Tells proxies not to hold a stream back.
+pub(crate) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 /// An answer with JSON that is already written.
 pub(crate) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));

@@ -29,9 +29,9 @@ pub struct ServerSettings {
     pub concurrent_requests_max: usize,
     /// The most connections at once; more wait in the listener's backlog.
     pub connections_max: usize,
-    /// The most imports and bulk changes under way at once; more are answered 503.
+    /// The most imports, bulk changes and streamed answers under way at once; more are answered 503.
     pub concurrent_streams_max: usize,
-    /// How long the client of an import or a bulk change may send or take nothing, in milliseconds.
+    /// How long the client of such a stream may send or take nothing, in milliseconds.
     pub stream_pause_ms: u64,
     /// The rate of one client (token, or address without one); `None` does not limit.
     pub rate_limit: Option<RateLimit>,

@@ -4,4 +4,5 @@ pub(crate) mod bulk;
 pub(crate) mod import;
 pub(crate) mod partwise;
 pub(crate) mod read;
+pub(crate) mod stream;
 pub(crate) mod write;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use egiz_api::{Code, Problem};
@@ -30,15 +30,13 @@ use super::{fields_of, pause_before_return, request};
 use crate::error::ApiError;
 use crate::params::{self, Params};
 use crate::ports::Ports;
+use crate::respond::{ACCEL_BUFFERING, LAST_EVENT_ID};
 use crate::{min_offset, target};
 
 /// Silence after which a comment shows that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
 const RETRY: Duration = Duration::from_secs(2);
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Tells proxies not to hold events back.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The events of all Things, of one, or of those that satisfy a filter, as server-sent events.
 #[utoipa::path(get, path = "/api/v1/events", tag = "live",

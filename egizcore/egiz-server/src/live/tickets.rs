@@ -25,6 +25,7 @@ use crate::error::ApiError;
 use crate::params::NoParams;
 use crate::ports::Ports;
 use crate::respond;
+use crate::things::stream::Form;
 
 /// How long a ticket is good, in seconds.
 const GOOD_S: u32 = 30;
@@ -101,8 +102,11 @@ pub(crate) fn redeem<B>(ports: &Ports, request: &Request<B>) -> Result<Option<Ca
     let is_of_a_thing = path
         .strip_prefix("/api/v1/things/")
         .is_some_and(|rest| rest.split_once('/').is_some_and(|(_, rest)| rest == "events"));
-    if *request.method() != Method::GET || !(is_of_a_thing || matches!(path, "/api/v1/ws" | "/api/v1/events"))
-    {
+    let is_list_of_events =
+        || path == "/api/v1/things" && Form::of(request.headers()).is_ok_and(|form| form == Form::Events);
+    let takes_tickets =
+        is_of_a_thing || matches!(path, "/api/v1/ws" | "/api/v1/events") || is_list_of_events();
+    if *request.method() != Method::GET || !takes_tickets {
         return Ok(None);
     }
     let Some(text) = query.split('&').find_map(|pair| pair.strip_prefix("ticket=")) else { return Ok(None) };

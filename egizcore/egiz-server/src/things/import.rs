@@ -78,7 +78,7 @@ pub(crate) async fn import(
 /// `overloaded`.
 pub(crate) fn permit(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
     app.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Code::Overloaded, "as many imports and bulk changes as may be are under way")
+        Problem::new(Code::Overloaded, "as many streams as may be are under way")
             .limit(app.ports.settings.concurrent_streams_max as u64)
             .retry_after(5)
             .into()

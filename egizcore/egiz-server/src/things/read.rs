@@ -15,9 +15,13 @@ use crate::history::past;
 use crate::params::{self, Params};
 use crate::query::{self, PageRequest};
 use crate::target::Target;
+use crate::things::stream::{self, Form, Listing};
 use crate::{min_offset, page, present, respond};
 
-/// Things, page by page.
+/// What a list is asked for with where it comes in pages.
+const OF_PAGES: [&str; 3] = ["sort", "limit", "cursor"];
+
+/// Things, page by page, or all as one stream.
 #[utoipa::path(get, path = "/api/v1/things", tag = "things",
     params(
         ("filter" = Option<String>, Query, description = "RQL, such as `eq(attributes/type,\"oven\")`, or `{\"type\":\"oven\"}`"),
@@ -27,9 +31,16 @@ use crate::{min_offset, page, present, respond};
         ("cursor" = Option<String>, Query, description = "From the page before"),
         ("metadata" = Option<bool>, Query, description = "Whether to show `_metadata`"),
         ("min-offset" = Option<u64>, Header, description = "Wait until the record at this offset is applied; also as a parameter"),
+        ("Accept" = Option<String>, Header, description = "`application/json` (default) for a page; `application/x-ndjson` or \
+            `text/event-stream` for everything as one stream in the order of ids, without `sort`, `limit` and `cursor`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: go on behind this Thing's id"),
+        ("ticket" = Option<String>, Query, description = "Of `text/event-stream`: stands for a token once; see `POST /api/v1/tickets`"),
     ),
     responses(
-        (status = 200, description = "A page; without `cursor` it is the last", body = ThingPage),
+        (status = 200, description = "A page, without `cursor` it is the last; or a Thing a line; or a Thing an event, its id the \
+            event's, and at last the event `complete`",
+            content((ThingPage = "application/json"), (Thing = "application/x-ndjson"), (Thing = "text/event-stream"))),
+        (status = 204, description = "As `text/event-stream`: nothing (more) is to be told; a browser stops coming back"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn list(
@@ -38,8 +49,23 @@ pub(crate) async fn list(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let known = ["filter", "fields", "sort", "limit", "cursor", "metadata", "min-offset"];
-    let params = Params::parse(raw.as_deref(), &known)?;
+    let known = ["filter", "fields", "sort", "limit", "cursor", "metadata", "min-offset", "ticket"];
+    let form = Form::of(&headers)?;
+    let known = if form == Form::Events { &known[..] } else { &known[..known.len() - 1] };
+    let params = Params::parse(raw.as_deref(), known)?;
+    if form != Form::Page {
+        if let Some(name) = OF_PAGES.iter().find(|name| params.is_there(name)) {
+            return Err(params::refused(name, "a stream is the whole list, in the order of ids"));
+        }
+        let listing = Listing {
+            filter: query::filter_from_text(params.get("filter").unwrap_or_default())?,
+            fields: params.get("fields").map(Fields::parse).transpose()?,
+            with_metadata: params.flag("metadata")?,
+            after: stream::last_id(&headers, &app.ports.settings.sites)?,
+        };
+        min_offset::wait(&app, &headers, &params).await?;
+        return stream::answer(&app, &caller, form, listing).await;
+    }
     let request = PageRequest {
         filter: query::filter_from_text(params.get("filter").unwrap_or_default())?,
         sort: query::sort_of(params.get("sort").unwrap_or_default())?,

@@ -13,6 +13,7 @@ mod hostile;
 mod idempotency;
 mod layout;
 mod limits;
+mod lists;
 mod query;
 mod stop;
 mod things;
