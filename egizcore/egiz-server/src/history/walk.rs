@@ -124,6 +124,7 @@ mod tests {
             let mut intake = historian.intake();
             let mut row = intake.row(THING, "oven", time, time);
             row.set("f", "x", &ValueRef::Int(minute), Quality::Good, QualityReason::None);
+            drop(row);
             intake.done(minute.unsigned_abs());
         }
         (folder, Arc::new(historian))

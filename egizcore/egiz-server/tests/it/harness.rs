@@ -88,6 +88,7 @@ impl Past {
                 if *quality == Quality::Good { QualityReason::None } else { QualityReason::Reported };
             row.set(feature, property, &value, *quality, reason);
         }
+        drop(row);
         intake.done(self.next.fetch_add(1, Ordering::Relaxed));
     }
 
