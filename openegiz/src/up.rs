@@ -533,6 +533,7 @@ async fn server_settings(config: &Config, store: &Store, demo: bool) -> anyhow::
             config::Anonymous::Loopback => Anonymous::Loopback,
             config::Anonymous::Always => Anonymous::Always,
         },
+        strict_sites: http.strict_sites.clone(),
         allowed_origins: http.allowed_origins.clone(),
         allowed_hosts: http.allowed_hosts.clone(),
         cursor_key: store.installation_key("cursor").await?,

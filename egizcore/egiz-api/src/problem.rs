@@ -127,6 +127,8 @@ codes! {
     HostNotAllowed = "host-not-allowed", 421, "The server does not answer to this host name";
     /// This `Idempotency-Key` was sent before with another path or body.
     IdempotencyKeyReused = "idempotency-key-reused", 422, "The key belongs to another request";
+    /// The site is strict: a Thing that exists is changed only under a condition.
+    PreconditionRequired = "precondition-required", 428, "The write needs a condition";
     /// The client sent more than its rate; `Retry-After` says when to go on.
     RateLimited = "rate-limited", 429, "Too many requests";
     /// The header fields are larger than `limit` bytes.

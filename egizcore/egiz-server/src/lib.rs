@@ -36,6 +36,7 @@ mod respond;
 mod router;
 mod serve;
 pub mod settings;
+mod strict;
 mod submit;
 mod target;
 mod templates;

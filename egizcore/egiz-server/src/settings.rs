@@ -39,6 +39,8 @@ pub struct ServerSettings {
     pub rate_limit_loopback: bool,
     /// Bearer tokens besides those of the registry.
     pub tokens: Vec<ApiToken>,
+    /// Sites whose Things are changed only under a condition, `*` for all.
+    pub strict_sites: Vec<String>,
     /// Who may do everything without a token, as `anonymous`.
     pub anonymous: Anonymous,
     /// Origins besides the server's own whose pages may ask for changes and read answers, as `https://example.org`.
@@ -146,6 +148,7 @@ impl Default for ServerSettings {
             rate_limit: Some(RateLimit { per_second: 100, burst: 200 }),
             rate_limit_loopback: false,
             tokens: Vec::new(),
+            strict_sites: Vec::new(),
             anonymous: Anonymous::Loopback,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),

@@ -1,6 +1,7 @@
 //! What clients ask for, as text frames: read strictly, answered with the id they came with.
 
 use egiz_api::{Code, Problem};
+use egiz_model::record::{Preconditions, WriteOperation};
 use egiz_model::{Offset, ThingId};
 use egiz_twin::Filter;
 use egiz_twin::interest::Target;
@@ -35,13 +36,24 @@ pub(crate) struct Subscribe {
 #[derive(Debug)]
 pub(crate) struct Write {
     pub(crate) thing: String,
-    pub(crate) operation: egiz_model::record::WriteOperation,
+    pub(crate) operation: WriteOperation,
     pub(crate) path: String,
     pub(crate) value: Value,
     pub(crate) if_match: String,
     pub(crate) if_none_match: String,
     pub(crate) condition: String,
     pub(crate) correlation: Option<String>,
+}
+
+impl Write {
+    /// As a record takes them.
+    pub(crate) fn preconditions(&self) -> Preconditions<'_> {
+        Preconditions {
+            if_match: &self.if_match,
+            if_none_match: &self.if_none_match,
+            condition: &self.condition,
+        }
+    }
 }
 
 /// A command.
@@ -84,7 +96,6 @@ pub(crate) fn read(
 }
 
 fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, ApiError> {
-    use egiz_model::record::WriteOperation;
     let action = text(members, "action")?.ok_or_else(|| {
         refused("action", "it is missing; allowed are subscribe, unsubscribe, ping, put, merge and delete")
     })?;

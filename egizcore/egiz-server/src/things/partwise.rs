@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::params;
+use crate::strict;
 use crate::target::{self, Target};
 
 /// The header field.
@@ -98,6 +99,9 @@ pub(crate) async fn merge(
     let patch: Value = serde_json::from_slice(&content)
         .map_err(|error| Problem::new(Code::InvalidValue, format!("the patch is no JSON: {error}")))?;
     for _ in 0..TRIES {
+        // The conditions of parts are none of the whole.
+        let place = (&*target.thing, &*target.pointer);
+        strict::preconditions(&app.ports, place, WriteOperation::Merge, asked.preconditions())?;
         let mut rest = patch.clone();
         let still = {
             let engine = app.ports.engine.read();

@@ -19,12 +19,12 @@ use super::partwise::{self, PartConditions};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::conditional;
-use crate::error::{ApiError, of_refusal};
+use crate::error::ApiError;
 use crate::fields::Shown;
 use crate::params::{self, Params};
 use crate::ports::Applied;
 use crate::target::{self, Target};
-use crate::{body, present, respond, submit};
+use crate::{body, present, respond, strict, submit};
 
 /// The media types that `PATCH` takes.
 pub(crate) const ACCEPT_PATCH: &str =
@@ -327,6 +327,15 @@ impl Asked {
         })
     }
 
+    /// As a record takes them.
+    pub(super) fn preconditions(&self) -> Preconditions<'_> {
+        Preconditions {
+            if_match: &self.if_match,
+            if_none_match: &self.if_none_match,
+            condition: &self.condition,
+        }
+    }
+
     /// Whether the condition holds for the Thing; one that cannot be read is left to the engine to name.
     pub(super) fn condition_holds(&self, thing: ThingRef<'_>) -> bool {
         self.condition.is_empty() || Filter::parse(&self.condition).is_ok_and(|filter| filter.matches(thing))
@@ -402,11 +411,8 @@ async fn write(
 ) -> Result<Response, ApiError> {
     let is_whole = target.pointer.is_empty() && operation != WriteOperation::Patch;
     let content = if is_whole { with_whole_id(content, &target.thing) } else { Cow::Borrowed(content) };
-    let preconditions = Preconditions {
-        if_match: &asked.if_match,
-        if_none_match: &asked.if_none_match,
-        condition: &asked.condition,
-    };
+    let place = (&*target.thing, &*target.pointer);
+    let preconditions = strict::preconditions(&app.ports, place, operation, asked.preconditions())?;
     let applied = submit_write(app, caller, target, operation, &content, preconditions).await?;
     answer(app, target, asked, applied)
 }
@@ -438,7 +444,9 @@ pub(super) fn answer(
     };
     let unchanged = matches!(outcome, WriteOutcome::Unchanged { .. });
     let (revision, created) = match outcome {
-        WriteOutcome::Refused(refusal) => return Err(of_refusal(refusal, &target.thing)),
+        WriteOutcome::Refused(refusal) => {
+            return Err(strict::refusal(refusal, &target.thing, &asked.preconditions()));
+        }
         WriteOutcome::Unchanged { revision } if asked.refuse_unchanged => {
             return Err(Problem::new(Code::Unchanged, "the state is as the write would make it")
                 .revision(Some(revision))

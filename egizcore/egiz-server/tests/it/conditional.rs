@@ -351,3 +351,71 @@ async fn parts_are_decided_on_the_state_that_they_change_however_many_write_at_o
     let count = server.read(&format!("{THING}/attributes/count")).await.as_i64().expect("a number");
     assert!((10..=40).contains(&count), "{count}");
 }
+
+#[tokio::test]
+async fn on_a_strict_site_what_exists_is_changed_only_under_a_condition() {
+    let server = Server::with(|settings| settings.strict_sites = vec!["factory".to_owned()]).await;
+    let made = server.put_oven("factory:oven-001").await;
+    assert_eq!(made.status, 201, "what is new needs none");
+    let tag = made.header("etag").expect("a tag").to_owned();
+    let line = "/api/v1/things/oven-001/attributes/line";
+    for (method, path, kind, body) in [
+        ("PUT", "/api/v1/things/oven-001", "application/json", json!({})),
+        ("PUT", line, "application/json", json!("line-9")),
+        ("PUT", "/api/v1/things/oven-001/attributes/new", "application/json", json!(1)),
+        (
+            "PATCH",
+            "/api/v1/things/oven-001",
+            "application/merge-patch+json",
+            json!({"attributes": {"line": "x"}}),
+        ),
+        ("PATCH", line, "application/json-patch+json", json!([{"op": "replace", "path": "", "value": "x"}])),
+        ("DELETE", line, "application/json", json!(null)),
+        ("DELETE", "/api/v1/things/oven-001", "application/json", json!(null)),
+    ] {
+        let request = || server.request(method, path).header("content-type", kind).body(body.to_string());
+        let problem = Answer::of(request()).await.problem("precondition-required");
+        assert_eq!((&problem["status"], &problem["revision"]), (&json!(428), &json!(1)), "{method} {path}");
+    }
+    let parts = server
+        .request("PATCH", "/api/v1/things/oven-001")
+        .header("merge-thing-patch-conditions", r#"{"/attributes/line":"eq(attributes/type,\"oven\")"}"#)
+        .json(&json!({"attributes": {"line": "x"}}));
+    Answer::of(parts).await.problem("precondition-required");
+
+    let put = |value: &str| server.request("PUT", line).json(&value);
+    assert_eq!(Answer::of(put("a").header("if-match", &tag)).await.status, 204);
+    Answer::of(put("b").header("if-match", &tag)).await.problem("if-match-failed");
+    assert_eq!(Answer::of(put("c").header("if-match", "*")).await.status, 204);
+    assert_eq!(Answer::of(put("d").header("condition", "eq(attributes/type,\"oven\")")).await.status, 204);
+    Answer::of(put("e").header("if-none-match", "*")).await.problem("if-none-match-failed");
+    server.send("POST", "/api/v1/things", &json!({"thingId": "oven-001"})).await.problem("already-exists");
+    let missing = "/api/v1/things/oven-009";
+    Answer::of(server.request("DELETE", missing)).await.problem("thing-not-found");
+    server.send("PUT", &format!("{missing}/attributes/line"), &json!(1)).await.problem("thing-not-found");
+    assert_eq!(server.send("PATCH", missing, &json!({"attributes": {"line": "a"}})).await.status, 201);
+
+    // Another site is none of its business, and `*` is every site.
+    for (strict, wanted) in [("other", 204), ("*", 428)] {
+        let server = Server::with(|settings| settings.strict_sites = vec![strict.to_owned()]).await;
+        server.put_oven("factory:oven-001").await;
+        assert_eq!(server.send("PUT", line, &json!("x")).await.status, wanted, "{strict}");
+    }
+}
+
+#[tokio::test]
+async fn on_a_strict_site_who_is_second_overwrites_nothing() {
+    let server = Server::with(|settings| settings.strict_sites = vec!["*".to_owned()]).await;
+    server.gate.delay_ms.store(100, std::sync::atomic::Ordering::Relaxed);
+    // All look before any of them is applied.
+    let server = &server;
+    let put = |name: &'static str| async move {
+        server.send("PUT", "/api/v1/things/oven-001", &json!({"attributes": {"by": name}})).await
+    };
+    let answers = futures::future::join_all(["a", "b", "c"].map(put)).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+    for answer in answers.iter().filter(|answer| answer.status != 201) {
+        answer.problem("precondition-required");
+    }
+    assert_eq!(server.read("/api/v1/things/oven-001").await["_revision"], 1);
+}

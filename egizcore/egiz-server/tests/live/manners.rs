@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use egiz_server::ServerSettings;
 use egiz_server::live::HubSettings;
 use futures::StreamExt as _;
 use serde_json::json;
@@ -105,5 +106,31 @@ async fn only_the_known_protocol_is_agreed_on() {
     {
         let client = server.client_at("/api/v1/ws", &[("sec-websocket-protocol", offered)]).await;
         assert_eq!(client.is_ok(), agreed, "{offered}");
+    }
+}
+
+#[tokio::test]
+async fn on_a_strict_site_writes_of_what_exists_need_a_condition() {
+    let settings = ServerSettings { strict_sites: vec!["factory".to_owned()], ..ServerSettings::default() };
+    let server = Server::with_both(HubSettings::default(), settings).await;
+    let mut client = server.client().await;
+    let put =
+        json!({"id": 1, "action": "put", "thingId": "silo-1", "value": {"attributes": {"type": "silo"}}});
+    client.say(&put).await;
+    assert_eq!(client.next().await["outcome"], "created");
+    let merge = json!({"action": "merge", "thingId": "silo-1", "value": {"attributes": {"line": "a"}}});
+    let delete = json!({"action": "delete", "thingId": "silo-1"});
+    for command in [put, merge.clone(), delete.clone()] {
+        client.say(&command).await;
+        let answer = client.next().await;
+        assert_eq!(answer["problem"]["code"], "precondition-required", "{answer}");
+        assert_eq!(answer["problem"]["status"], 428);
+    }
+    for (mut command, member, value) in
+        [(merge, "condition", "eq(attributes/type,\"silo\")"), (delete, "ifMatch", "\"rev:2\"")]
+    {
+        command[member] = json!(value);
+        client.say(&command).await;
+        assert_eq!(client.next().await["ok"], true, "{command}");
     }
 }

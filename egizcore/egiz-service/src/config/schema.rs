@@ -138,6 +138,9 @@ table! {
         /// Host names besides addresses, localhost and names that public DNS cannot hold that those may use who bring
         /// no token.
         allowed_hosts: Vec<String> = Vec::new(), Kind::List;
+        /// Sites whose Things are changed over REST and WebSocket only under a condition, such as If-Match; other writes
+        /// of what exists are answered 428. "*" stands for all sites.
+        strict_sites: Vec<String> = Vec::new(), Kind::List;
         /// Connections at once; more wait to be accepted.
         max_connections: usize = 10_000, whole(10, 100_000, "");
         /// Requests under way at once; more are answered 503 with Retry-After.

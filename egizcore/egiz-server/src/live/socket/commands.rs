@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use axum::extract::ws::Message;
 use egiz_api::{Code, Problem};
-use egiz_model::record::{Body, Header, Preconditions, Record, ThingWrite, WriteOperation};
+use egiz_model::record::{Body, Header, Record, ThingWrite, WriteOperation};
 use egiz_twin::{Outcome, WriteOutcome};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Client, Columns, End, Source, Subscription};
-use crate::error::{ApiError, of_refusal};
+use crate::error::ApiError;
 use crate::live::board::Told;
 use crate::live::feed::{Beginning, Feed};
 use crate::live::fields_of;
 use crate::live::request::{self, Command, Format, Subscribe, Write};
 use crate::live::subscriber::Wish;
 use crate::ports::{Applied, SubmitError};
+use crate::strict;
 
 /// The longest correlation id that is taken over.
 const CORRELATION_BYTES_MAX: usize = 128;
@@ -143,16 +144,16 @@ impl Client {
             operation: write.operation,
             path: &write.path,
             content: content.as_bytes(),
-            preconditions: Preconditions {
-                if_match: &write.if_match,
-                if_none_match: &write.if_none_match,
-                condition: &write.condition,
-            },
+            preconditions: strict::preconditions(
+                &self.ports,
+                (&write.thing, &write.path),
+                write.operation,
+                write.preconditions(),
+            )?,
         });
         let record = Record { header, body }.to_bytes();
         let writes = Arc::clone(&self.ports.writes);
-        let thing = write.thing;
-        Ok(async move { outcome(writes.submit(vec![record]).await, &thing) })
+        Ok(async move { outcome(writes.submit(vec![record]).await, &write) })
     }
 
     /// Begins a subscription and answers; `Some` is why not.
@@ -208,7 +209,7 @@ impl Client {
 }
 
 /// What a client is told of its write.
-fn outcome(applied: Result<Vec<Applied>, SubmitError>, thing: &str) -> Result<Value, ApiError> {
+fn outcome(applied: Result<Vec<Applied>, SubmitError>, write: &Write) -> Result<Value, ApiError> {
     let Some(applied) = applied?.into_iter().next() else {
         return Err(ApiError::new(Code::Internal, "the server failed"));
     };
@@ -217,7 +218,9 @@ fn outcome(applied: Result<Vec<Applied>, SubmitError>, thing: &str) -> Result<Va
         Outcome::Write(WriteOutcome::Changed { revision }) => ("changed", revision),
         Outcome::Write(WriteOutcome::Unchanged { revision }) => ("unchanged", revision),
         Outcome::Write(WriteOutcome::Deleted { revision }) => ("deleted", revision),
-        Outcome::Write(WriteOutcome::Refused(refusal)) => return Err(of_refusal(refusal, thing)),
+        Outcome::Write(WriteOutcome::Refused(refusal)) => {
+            return Err(strict::refusal(refusal, &write.thing, &write.preconditions()));
+        }
         _ => return Err(ApiError::new(Code::Internal, "the server failed")),
     };
     Ok(json!({"outcome": outcome, "revision": revision, "offset": applied.offset}))
