@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::problem::Problem;
 use crate::thing::{ConnectionState, Thing};
 
 /// A text frame of a WebSocket subscription: its place in the sequence, and the event.
@@ -57,6 +58,50 @@ pub enum Event {
     Columns(Columns),
     /// The newest texts of slots that changed.
     Texts(Texts),
+}
+
+/// A text frame of a WebSocket search: its place in the sequence, and what was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SearchFrame {
+    /// The search's number from the answer to `search`.
+    pub search: u32,
+    /// Counts the search's frames from 1, without a gap.
+    pub seq: u64,
+    /// What was found.
+    #[serde(flatten)]
+    pub event: SearchEvent,
+}
+
+/// What comes of a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event")]
+pub enum SearchEvent {
+    /// A page that was asked for.
+    Next(SearchPage),
+    /// That was the last page; the search is over.
+    Complete,
+    /// The search is over before its end.
+    Failed(SearchFailure),
+}
+
+/// A page of a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SearchPage {
+    /// The journal's offset before which every record is in the state that was searched.
+    pub offset: u64,
+    /// The Things, cut down to `fields`.
+    pub items: Vec<Thing>,
+    /// Where the next page begins, also for another connection or REST; missing on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Why a search ended early.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SearchFailure {
+    /// As a refusal has it.
+    pub problem: Problem,
 }
 
 /// When it happened.

@@ -22,6 +22,7 @@ mod metrics;
 mod request;
 mod ring;
 mod routing;
+mod search;
 mod settings;
 pub(crate) mod socket;
 pub(crate) mod stream;

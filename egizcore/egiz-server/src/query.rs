@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::{Fields, Shown};
 use crate::params::Params;
+use crate::ports::Ports;
 use crate::things::stream::{self, Form, Listing};
 use crate::{body, cursor, page, present, respond};
 
@@ -41,6 +42,7 @@ const FUNCTIONS: [AggregateFunction; 5] = [
 const FIGURE_PATHS_MAX: usize = 16;
 
 /// What a page is asked for with, checked.
+#[derive(Debug)]
 pub(crate) struct PageRequest {
     pub(crate) filter: Option<Filter>,
     pub(crate) sort: Vec<SortKey>,
@@ -167,39 +169,10 @@ pub(crate) async fn counted(app: &App, filter: Option<Filter>) -> Result<Respons
 
 /// Answers a page.
 pub(crate) async fn find(app: &App, caller: &Caller, request: PageRequest) -> Result<Response, ApiError> {
-    let filter_text = request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
-    let sort_text: String = request
-        .sort
-        .iter()
-        .map(|key| format!("{}{},", if key.descending { '-' } else { '+' }, key.path))
-        .collect();
-    let principal = caller.principal.clone();
-    let key = app.ports.settings.cursor_key;
+    let mut pages = Pages::new(&app.ports, caller, request)?;
     let answer = on_engine(app, move |engine| -> Result<(Vec<u8>, u64), ApiError> {
-        let question = ["things", filter_text.as_str(), sort_text.as_str(), &*principal];
-        let after = match &request.cursor {
-            Some(text) => Some(position_from(&cursor::open(&key, &question, text)?)?),
-            None => None,
-        };
-        let query =
-            egiz_twin::Query { filter: request.filter, sort: request.sort, after, limit: request.limit };
-        let page = engine.search(&query).map_err(|error| ApiError::from(&error))?;
-        let shown = Shown::of(request.fields.as_ref());
-        let mut out = Vec::with_capacity(256 + page.slots.len() * 1024);
-        out.extend_from_slice(b"{\"items\":[");
-        let mut separator = false;
-        for slot in &page.slots {
-            let Some(thing) = engine.thing_at(*slot) else { continue };
-            if std::mem::replace(&mut separator, true) {
-                out.push(b',');
-            }
-            present::thing(&mut out, &thing, &shown, request.with_metadata);
-        }
-        out.push(b']');
-        if let Some(next) = &page.next {
-            out.extend_from_slice(b",\"cursor\":");
-            present::string(&mut out, &cursor::seal(&key, &question, &position_bytes(next)));
-        }
+        let mut out = b"{".to_vec();
+        pages.write_next(engine, &mut out)?;
         out.push(b'}');
         Ok((out, engine.next_offset()))
     })
@@ -207,6 +180,73 @@ pub(crate) async fn find(app: &App, caller: &Caller, request: PageRequest) -> Re
     let mut response = respond::json_bytes(StatusCode::OK, answer.0);
     crate::min_offset::show(&mut response, answer.1);
     Ok(response)
+}
+
+/// What a page came to.
+pub(crate) struct Written {
+    pub(crate) is_empty: bool,
+    /// Whether another page follows.
+    pub(crate) goes_on: bool,
+}
+
+/// A list that is shown page by page, and how far it has come.
+pub(crate) struct Pages {
+    query: egiz_twin::Query,
+    fields: Option<Fields>,
+    with_metadata: bool,
+    /// What its cursors are bound to.
+    question: [String; 4],
+    key: [u8; 32],
+}
+
+impl Pages {
+    /// # Errors
+    /// `invalid-cursor` where it belongs to another list.
+    pub(crate) fn new(ports: &Ports, caller: &Caller, request: PageRequest) -> Result<Self, ApiError> {
+        let filter = request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
+        let sign = |key: &SortKey| if key.descending { '-' } else { '+' };
+        let sort = request.sort.iter().map(|key| format!("{}{},", sign(key), key.path)).collect();
+        let question = ["things".to_owned(), filter, sort, caller.principal.to_string()];
+        let key = ports.settings.cursor_key;
+        let after = match &request.cursor {
+            Some(text) => Some(position_from(&cursor::open(&key, &as_texts(&question), text)?)?),
+            None => None,
+        };
+        let query =
+            egiz_twin::Query { filter: request.filter, sort: request.sort, after, limit: request.limit };
+        let PageRequest { fields, with_metadata, .. } = request;
+        Ok(Self { query, fields, with_metadata, question, key })
+    }
+
+    /// Writes the next page as the members `items` and, where another one follows, `cursor`.
+    ///
+    /// # Errors
+    /// `invalid-cursor` where its position belongs to another order.
+    pub(crate) fn write_next(&mut self, engine: &Engine, out: &mut Vec<u8>) -> Result<Written, ApiError> {
+        let page = engine.search(&self.query).map_err(|error| ApiError::from(&error))?;
+        let shown = Shown::of(self.fields.as_ref());
+        out.reserve(256 + page.slots.len() * 1024);
+        out.extend_from_slice(b"\"items\":[");
+        let mut separator = false;
+        for slot in &page.slots {
+            let Some(thing) = engine.thing_at(*slot) else { continue };
+            if std::mem::replace(&mut separator, true) {
+                out.push(b',');
+            }
+            present::thing(out, &thing, &shown, self.with_metadata);
+        }
+        out.push(b']');
+        let is_empty = page.slots.is_empty();
+        let Some(next) = page.next else { return Ok(Written { is_empty, goes_on: false }) };
+        out.extend_from_slice(b",\"cursor\":");
+        present::string(out, &cursor::seal(&self.key, &as_texts(&self.question), &position_bytes(&next)));
+        self.query.after = Some(next);
+        Ok(Written { is_empty, goes_on: true })
+    }
+}
+
+fn as_texts(question: &[String; 4]) -> [&str; 4] {
+    question.each_ref().map(String::as_str)
 }
 
 async fn groups(app: &App, asked: AggregateQuery) -> Result<Response, ApiError> {
@@ -288,7 +328,15 @@ pub(crate) async fn on_engine<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Engine) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    let engine = app.ports.engine.clone();
+    on_engine_of(&app.ports, work).await
+}
+
+/// As [`on_engine`], for those who have the ports only.
+pub(crate) async fn on_engine_of<T: Send + 'static>(
+    ports: &Ports,
+    work: impl FnOnce(&Engine) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let engine = ports.engine.clone();
     if engine.read().len() < BLOCKING_THINGS {
         return Ok(work(&engine.read()));
     }

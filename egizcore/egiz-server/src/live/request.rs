@@ -10,7 +10,14 @@ use serde_json::{Map, Value};
 use super::mailbox::Mode;
 use crate::body::json;
 use crate::error::ApiError;
-use crate::target;
+use crate::fields::Fields;
+use crate::query::{self, PageRequest};
+use crate::{page, target};
+
+/// What a client may ask for.
+const ACTIONS: &str = "subscribe, unsubscribe, search, request, cancel, ping, put, merge and delete";
+/// The most pages that one command asks for.
+const PAGES_MAX: u32 = 10_000;
 
 /// How a subscription is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,9 @@ impl Write {
 pub(crate) enum Command {
     Subscribe(Box<Subscribe>),
     Unsubscribe(u32),
+    Search(Box<PageRequest>),
+    Request { search: u32, pages: u32 },
+    Cancel(u32),
     Ping,
     Write(Box<Write>),
 }
@@ -96,25 +106,22 @@ pub(crate) fn read(
 }
 
 fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, ApiError> {
-    let action = text(members, "action")?.ok_or_else(|| {
-        refused("action", "it is missing; allowed are subscribe, unsubscribe, ping, put, merge and delete")
-    })?;
+    let action = text(members, "action")?
+        .ok_or_else(|| refused("action", &format!("it is missing; allowed are {ACTIONS}")))?;
     let known: &[&str] = match action {
         "subscribe" => {
             &["thingId", "thingIds", "filter", "format", "mode", "fields", "from", "snapshot", "tickMs"]
         }
         "unsubscribe" => &["subscription"],
+        "search" => &["filter", "fields", "sort", "limit", "cursor", "metadata"],
+        "request" => &["search", "pages"],
+        "cancel" => &["search"],
         "ping" => &[],
         "put" | "merge" | "delete" => {
             &["thingId", "path", "value", "ifMatch", "ifNoneMatch", "condition", "correlationId"]
         }
         other => {
-            return Err(refused(
-                "action",
-                &format!(
-                    "`{other}` is not known; allowed are subscribe, unsubscribe, ping, put, merge and delete"
-                ),
-            ));
+            return Err(refused("action", &format!("`{other}` is not known; allowed are {ACTIONS}")));
         }
     };
     let stranger =
@@ -125,14 +132,16 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
     }
     Ok(match action {
         "subscribe" => Command::Subscribe(Box::new(subscribe(members, sites)?)),
-        "unsubscribe" => {
-            let number =
-                number(members, "subscription")?.ok_or_else(|| refused("subscription", "it is missing"))?;
-            Command::Unsubscribe(
-                u32::try_from(number)
-                    .map_err(|_| refused("subscription", "it is no subscription's number"))?,
-            )
+        "unsubscribe" => Command::Unsubscribe(numbered(members, "subscription")?),
+        "search" => Command::Search(Box::new(search(members)?)),
+        "request" => {
+            let search = numbered(members, "search")?;
+            let pages = number(members, "pages")?.unwrap_or(1);
+            let pages = u32::try_from(pages).ok().filter(|pages| (1..=PAGES_MAX).contains(pages));
+            let pages = pages.ok_or_else(|| refused("pages", &format!("allowed are 1 to {PAGES_MAX}")))?;
+            Command::Request { search, pages }
         }
+        "cancel" => Command::Cancel(numbered(members, "search")?),
         "ping" => Command::Ping,
         _ => Command::Write(Box::new(Write {
             thing: target::thing_id(
@@ -155,6 +164,17 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
             condition: text(members, "condition")?.unwrap_or_default().to_owned(),
             correlation: text(members, "correlationId")?.map(str::to_owned),
         })),
+    })
+}
+
+fn search(members: &Map<String, Value>) -> Result<PageRequest, ApiError> {
+    Ok(PageRequest {
+        filter: members.get("filter").map(query::filter_of).transpose()?.flatten(),
+        sort: query::sort_of(text(members, "sort")?.unwrap_or_default())?,
+        fields: text(members, "fields")?.map(Fields::parse).transpose()?,
+        limit: page::limit(number(members, "limit")?)?,
+        cursor: text(members, "cursor")?.map(str::to_owned),
+        with_metadata: truth(members, "metadata")?.unwrap_or(false),
     })
 }
 
@@ -184,11 +204,7 @@ fn subscribe(members: &Map<String, Value>, sites: &[String]) -> Result<Subscribe
             ));
         }
     };
-    let snapshot = match members.get("snapshot") {
-        None => true,
-        Some(Value::Bool(wanted)) => *wanted,
-        Some(_) => return Err(refused("snapshot", "it is no truth value")),
-    };
+    let snapshot = truth(members, "snapshot")?.unwrap_or(true);
     let tick_ms = number(members, "tickMs")?.unwrap_or(100);
     if !(50..=5000).contains(&tick_ms) {
         return Err(refused("tickMs", &format!("{tick_ms} is out of range; allowed are 50 to 5000")));
@@ -250,6 +266,20 @@ fn number(members: &Map<String, Value>, name: &str) -> Result<Option<u64>, ApiEr
     }
 }
 
+fn truth(members: &Map<String, Value>, name: &str) -> Result<Option<bool>, ApiError> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::Bool(value)) => Ok(Some(*value)),
+        Some(_) => Err(refused(name, "it is no truth value")),
+    }
+}
+
+/// The number of a subscription or a search, which must be there.
+fn numbered(members: &Map<String, Value>, name: &str) -> Result<u32, ApiError> {
+    let number = number(members, name)?.ok_or_else(|| refused(name, "it is missing"))?;
+    u32::try_from(number).map_err(|_| refused(name, &format!("it is no {name}'s number")))
+}
+
 /// The `malformed-request` problem for one member.
 pub(crate) fn refused(member: &str, reason: &str) -> ApiError {
     let mut pointer = String::new();
@@ -294,6 +324,15 @@ mod tests {
         check(r#"{"action":"unsubscribe"}"#, "`subscription`: it is missing");
         check(r#"{"action":"ping","x":1}"#, "`x`: it is not a member of `ping`; allowed are id, action");
         check(r#"{"id":[1],"action":"ping"}"#, "`id`: it is no text and no number");
+        check(
+            r#"{"action":"search","thingId":"a"}"#,
+            "`thingId`: it is not a member of `search`; allowed are id",
+        );
+        check(r#"{"action":"search","limit":500}"#, "page-too-large");
+        check(r#"{"action":"search","sort":"a"}"#, "`a` is no path");
+        check(r#"{"action":"request"}"#, "`search`: it is missing");
+        check(r#"{"action":"request","search":1,"pages":0}"#, "`pages`: allowed are 1 to 10000");
+        check(r#"{"action":"cancel","search":-1}"#, "`search`: it is no whole number");
         check(r#"{"action":"put"}"#, "`thingId`: it is missing");
         check(r#"{"action":"put","thingId":"a"}"#, "`value`: it is missing");
     }

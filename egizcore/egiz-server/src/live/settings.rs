@@ -15,6 +15,8 @@ pub struct HubSettings {
     pub owed_keys_max: usize,
     /// Subscriptions of one client; more are refused.
     pub subscriptions_per_client_max: usize,
+    /// Searches of one client; more are refused.
+    pub searches_per_client_max: usize,
     /// Events kept for clients that come back; the oldest go.
     pub ring_events: usize,
     /// Bytes kept for clients that come back, estimated; the oldest go.
@@ -45,6 +47,7 @@ impl Default for HubSettings {
             mailbox_events: 1024,
             owed_keys_max: 65_536,
             subscriptions_per_client_max: 100,
+            searches_per_client_max: 16,
             ring_events: 100_000,
             ring_bytes: 32 << 20,
             lingering_filters_max: 64,

@@ -30,6 +30,7 @@ use super::board::{Collected, Listener, Told};
 use super::event::mark;
 use super::feed::{Feed, Step};
 use super::hub::{Hub, Seat};
+use super::search::{self, Searches};
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::ports::Ports;
@@ -97,6 +98,7 @@ struct Client {
     stream: SplitStream<WebSocket>,
     subscriptions: BTreeMap<u32, Subscription>,
     next_number: u32,
+    searches: Searches,
     /// Bounded: at the bound nothing more is read from the client.
     writes: FuturesOrdered<BoxFuture<'static, Written>>,
     /// Pings sent since the client was last heard.
@@ -141,6 +143,7 @@ impl Client {
         Self {
             outlet: Outlet::new(sink, hub.metrics().frames.clone(), hub.settings().write_patience),
             hub,
+            searches: Searches::new(ports.clone(), Arc::clone(&caller.correlation)),
             ports,
             caller,
             ready: Arc::new(Notify::new()),
@@ -203,6 +206,7 @@ impl Client {
                     Some(Err(_)) | None => return End::Gone,
                 },
                 Some((id, result)) = self.writes.next() => self.answer_and_flush(id, result).await,
+                Some(frames) = self.searches.next() => self.send_found(frames).await,
                 () = self.ready.notified() => {
                     self.subscriptions.values_mut().for_each(|subscription| subscription.pending = true);
                     self.send().await
@@ -238,6 +242,14 @@ impl Client {
                 subscription.last_sent = Instant::now();
                 self.outlet.frame(*number, &mut subscription.seq, frame.event, &frame.rest).await?;
             }
+        }
+        self.outlet.flush().await
+    }
+
+    /// Sends a page that was found.
+    async fn send_found(&mut self, frames: Vec<search::Frame>) -> Result<(), End> {
+        for frame in frames {
+            self.outlet.found(&frame).await?;
         }
         self.outlet.flush().await
     }

@@ -84,6 +84,7 @@ impl ProgramReport for Program {
 pub(crate) struct Server {
     pub(crate) engine: Arc<RwLock<Engine>>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) hub: Hub,
     pub(crate) store: Store,
     pub(crate) address: String,
@@ -129,7 +130,7 @@ impl Server {
         let metrics = ServerMetrics::register(&mut Registry::default());
         let ports = Ports {
             engine: Arc::clone(&engine),
-            progress,
+            progress: Arc::clone(&progress),
             writes: gate.clone(),
             store: store.clone(),
             history: None,
@@ -151,7 +152,7 @@ impl Server {
             metrics,
             stop.clone(),
         ));
-        Self { engine, gate, hub, store, address, registry, stop }
+        Self { engine, gate, progress, hub, store, address, registry, stop }
     }
 
     /// Puts a value at a path of a Thing.
@@ -213,7 +214,11 @@ impl Server {
 
 /// Holds a frame against its description in the API's document.
 pub(crate) fn described(frame: Value) -> Value {
-    if frame.get("seq").is_some() {
+    if frame.get("search").is_some() && frame.get("seq").is_some() {
+        if let Err(error) = serde_json::from_value::<egiz_api::live::SearchFrame>(frame.clone()) {
+            panic!("{frame} is not what is described: {error}");
+        }
+    } else if frame.get("seq").is_some() {
         let mut event = frame.clone();
         let members = event.as_object_mut().expect("an object");
         assert!(members.remove("seq").is_some() && members.remove("subscription").is_some(), "{frame}");

@@ -7,4 +7,5 @@ mod events;
 mod harness;
 mod manners;
 mod resume;
+mod search;
 mod stream;

@@ -61,6 +61,18 @@ impl Client {
                     || request::refused("subscription", &format!("there is no subscription {number}"));
                 self.answer_and_flush(id, found.ok_or_else(unknown)).await
             }
+            Ok(Command::Search(request)) => {
+                let begun = self.searches.begin(&self.caller, *request);
+                self.answer_and_flush(id, begun.map(|number| json!({"search": number}))).await
+            }
+            Ok(Command::Request { search, pages }) => {
+                let asked = self.searches.request(search, pages);
+                self.answer_and_flush(id, asked.map(|()| json!({"search": search}))).await
+            }
+            Ok(Command::Cancel(search)) => {
+                let cancelled = self.searches.cancel(search);
+                self.answer_and_flush(id, cancelled.map(|()| json!({"search": search}))).await
+            }
             Ok(Command::Write(write)) => match self.submit(*write) {
                 Ok(written) => {
                     self.writes.push_back(Box::pin(async move { (id, written.await) }));

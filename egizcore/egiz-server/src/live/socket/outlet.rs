@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::End;
 use crate::live::columns::{MAGIC, Part};
+use crate::live::search;
 
 /// The way out.
 pub(super) struct Outlet {
@@ -62,6 +63,14 @@ impl Outlet {
                 self.feed(Message::Binary(out.into())).await
             }
         }
+    }
+
+    /// A frame of a search.
+    pub(super) async fn found(&mut self, frame: &search::Frame) -> Result<(), End> {
+        let search::Frame { search, seq, event, rest } = frame;
+        let mut out = format!("{{\"event\":\"{event}\",\"search\":{search},\"seq\":{seq}").into_bytes();
+        out.extend_from_slice(rest);
+        self.text(out).await
     }
 
     /// A frame that belongs to no subscription.
