@@ -27,6 +27,7 @@ mod message;
 mod metrics;
 mod outbox;
 mod planning;
+mod properties;
 pub mod protocol;
 mod reader;
 mod retained;

@@ -1,11 +1,11 @@
 //! A message on its way: what was published, with what MQTT 5 lets a publisher say about it.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use rmqtt_codec::v5::PublishProperties;
+
+use crate::properties::Properties;
 
 /// A published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Publish {
     pub(crate) payload: Bytes,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
-    pub(crate) properties: Option<Box<PublishProperties>>,
+    pub(crate) properties: Option<Box<Properties>>,
     /// When it came, in microseconds since 1970; what its expiry counts from.
     pub(crate) received_micros: i64,
     /// Whether a subscriber is owed it.
@@ -24,7 +24,7 @@ pub struct Publish {
 }
 
 /// What a message of a known client is kept with; one of nobody's has its properties alone, which are an object.
-type KeptWithClient = (String, Option<Box<PublishProperties>>);
+type KeptWithClient = (String, Option<Box<Properties>>);
 
 impl Publish {
     /// A message of our own making.
@@ -92,13 +92,14 @@ impl Publish {
         self.owed
     }
 
-    /// Seconds until it expires, if it does; `None` once it has (MQTT-3.3.2-5, -6).
-    pub(crate) fn time_left_s(&self, now_micros: i64) -> Option<Option<NonZeroU32>> {
+    /// Seconds until it expires, if it does; `None` once it has (MQTT-3.3.2-5, -6). One that is to live for 0 seconds reaches
+    /// those who are there.
+    pub(crate) fn time_left_s(&self, now_micros: i64) -> Option<Option<u32>> {
         let interval = self.properties.as_ref().and_then(|properties| properties.message_expiry_interval);
         let Some(interval) = interval else { return Some(None) };
         let waited_s = u32::try_from(now_micros.saturating_sub(self.received_micros).max(0) / 1_000_000);
-        let left = interval.get().checked_sub(waited_s.unwrap_or(u32::MAX)).and_then(NonZeroU32::new);
-        left.map(Some)
+        let waited_s = waited_s.unwrap_or(u32::MAX);
+        (waited_s < interval.max(1)).then(|| Some(interval - waited_s))
     }
 
     /// The user property `correlation-id`, or empty.
@@ -131,7 +132,7 @@ impl Publish {
     /// The bytes that it takes in queues and stores.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        let properties = self.properties.as_deref().map_or(0, properties_byte_len);
+        let properties = self.properties.as_deref().map_or(0, Properties::byte_len);
         self.topic.len() + self.payload.len() + properties + 64
     }
 
@@ -146,35 +147,8 @@ impl Publish {
             received_micros: self.received_micros,
             owed: self.owed,
             from: self.from.clone(),
-            properties: self
-                .properties
-                .as_deref()
-                .map(|properties| Box::new(detached_properties(properties))),
+            properties: self.properties.as_deref().map(|properties| Box::new(properties.detached())),
         }
-    }
-}
-
-fn properties_byte_len(properties: &PublishProperties) -> usize {
-    let users = properties.user_properties.iter().map(|(name, value)| name.len() + value.len() + 64);
-    size_of::<PublishProperties>()
-        + properties.content_type.as_ref().map_or(0, |text| text.len())
-        + properties.response_topic.as_ref().map_or(0, |text| text.len())
-        + properties.correlation_data.as_ref().map_or(0, Bytes::len)
-        + users.sum::<usize>()
-}
-
-fn detached_properties(properties: &PublishProperties) -> PublishProperties {
-    let text = |text: &ByteString| ByteString::from(&**text);
-    PublishProperties {
-        content_type: properties.content_type.as_ref().map(text),
-        response_topic: properties.response_topic.as_ref().map(text),
-        correlation_data: properties.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data)),
-        user_properties: properties
-            .user_properties
-            .iter()
-            .map(|(name, value)| (text(name), text(value)))
-            .collect(),
-        ..properties.clone()
     }
 }
 
@@ -185,11 +159,11 @@ mod tests {
     fn message() -> Publish {
         let read = Bytes::from(vec![b'x'; 4096]);
         let text = |at: std::ops::Range<usize>| ByteString::try_from(read.slice(at)).expect("UTF-8");
-        let properties = PublishProperties {
+        let properties = Properties {
             content_type: Some(text(0..3)),
             correlation_data: Some(read.slice(5..9)),
             user_properties: vec![(text(10..20), text(20..40))],
-            ..PublishProperties::default()
+            ..Properties::default()
         };
         Publish {
             topic: text(100..110),
@@ -207,11 +181,14 @@ mod tests {
     fn mqtt_3_3_2_5_the_time_spent_waiting_is_taken_off_the_expiry() {
         let mut message = message();
         assert_eq!(message.time_left_s(i64::MAX), Some(None));
-        message.properties.as_mut().expect("it has").message_expiry_interval = NonZeroU32::new(10);
-        assert_eq!(message.time_left_s(3), Some(NonZeroU32::new(10)));
-        assert_eq!(message.time_left_s(4_000_003), Some(NonZeroU32::new(6)));
+        message.properties.as_mut().expect("it has").message_expiry_interval = Some(10);
+        assert_eq!(message.time_left_s(3), Some(Some(10)));
+        assert_eq!(message.time_left_s(4_000_003), Some(Some(6)));
         assert_eq!(message.time_left_s(10_000_003), None);
-        assert_eq!(message.time_left_s(-5), Some(NonZeroU32::new(10)));
+        assert_eq!(message.time_left_s(-5), Some(Some(10)));
+        message.properties.as_mut().expect("it has").message_expiry_interval = Some(0);
+        assert_eq!(message.time_left_s(999_999), Some(Some(0)));
+        assert_eq!(message.time_left_s(1_000_003), None);
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) id: Option<NonZeroU16>,
     pub(crate) identifiers: &'a [NonZeroU32],
     /// Seconds until it expires.
-    pub(crate) time_left_s: Option<NonZeroU32>,
+    pub(crate) time_left_s: Option<u32>,
 }
 
 impl Outbox {

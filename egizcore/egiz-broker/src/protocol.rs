@@ -8,24 +8,27 @@
 //!   fault (close)                          fault (v5: DISCONNECT with the reason; close)
 //! ```
 //!
-//! The codec crate is known here and in `outbox`, `message` and `answers` only; what it lets pass is refused by `strict`.
-//! It knows one packet at a time: what a packet means for the session is `session`'s and `delivery`'s.
+//! The codec crate is known here and in `outbox` and `connection` only; what it lets pass is refused by `strict`, and PUBLISH
+//! of 5.0 does without it. It knows one packet at a time: what a packet means for the session is `session`'s and `delivery`'s.
 
+mod publish;
 mod strict;
+mod walk;
 
 use std::collections::HashMap;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use bytestring::ByteString;
 use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{PublishProperties, RetainHandling};
+use rmqtt_codec::v5::RetainHandling;
 use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use rmqtt_codec::{v3, v5};
 use tokio_util::codec::Decoder as _;
 
 use crate::message::Publish;
+use crate::properties::Properties;
 use crate::topic;
 
 /// A protocol version.
@@ -55,6 +58,8 @@ const TOO_LARGE: Fault = Fault { reason: "packet-too-large", code: 0x95 };
 const CLIENT_ID: Fault = Fault { reason: "client-id-missing", code: 0x85 };
 const VERSION: Fault = Fault { reason: "unsupported-version", code: 0x84 };
 
+/// The type of a PUBLISH, in the upper half of its first byte.
+const PUBLISH: u8 = 3;
 /// Where the flags of a CONNECT lie behind its fixed header, the protocol's name being `MQTT`.
 const CONNECT_FLAGS_AT: usize = 7;
 const CLEAN_START: u8 = 2;
@@ -227,6 +232,12 @@ impl Protocol {
         // The codec never sees half a packet, so it always has an answer.
         let event = match &mut self.codec {
             Codec::Waiting => None,
+            Codec::V5(_) if frame.first >> 4 == PUBLISH => {
+                let mut packet = bytes.split_to(frame.total);
+                packet.advance(frame.header);
+                let sent = publish::read(frame.first, &packet.freeze())?;
+                Some(published_v5(sent, &self.limits, &mut self.aliases)?)
+            }
             Codec::V3(codec) => match codec.decode(bytes).map_err(fault_of)? {
                 None => None,
                 Some((packet, _)) => from_v3(packet, &self.limits)?,
@@ -240,7 +251,7 @@ impl Protocol {
                     // What was to end with the connection cannot outlive it (3.14.2.2.2).
                     return Err(PROTOCOL_ERROR);
                 }
-                Some((packet, _)) => from_v5(packet, &self.limits, &mut self.aliases)?,
+                Some((packet, _)) => from_v5(packet, &self.limits)?,
             },
         };
         event.map(Some).ok_or(PROTOCOL_ERROR)
@@ -306,7 +317,7 @@ fn will(
     message: Bytes,
     qos: QoS,
     retain: bool,
-    properties: Option<PublishProperties>,
+    properties: Option<Properties>,
 ) -> Result<Publish, Fault> {
     check_name(topic_name)?;
     check_texts(properties.as_ref())?;
@@ -340,7 +351,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
     }
 }
 
-fn check_texts(properties: Option<&PublishProperties>) -> Result<(), Fault> {
+fn check_texts(properties: Option<&Properties>) -> Result<(), Fault> {
     let Some(properties) = properties else { return Ok(()) };
     if properties.response_topic.as_ref().is_some_and(|response| !topic::is_name(response)) {
         return Err(PROTOCOL_ERROR);
@@ -388,14 +399,13 @@ fn connect_v5(connect: v5::Connect, clean: bool) -> Result<Event, Fault> {
         .last_will
         .map(|last| {
             will_delay_s = last.will_delay_interval_sec.unwrap_or(0);
-            let properties = PublishProperties {
-                correlation_data: last.correlation_data,
-                message_expiry_interval: last.message_expiry_interval,
+            let properties = Properties {
+                payload_format: last.is_utf8_payload.map(u8::from),
+                message_expiry_interval: last.message_expiry_interval.map(NonZeroU32::get),
                 content_type: last.content_type,
-                user_properties: last.user_properties,
-                is_utf8_payload: last.is_utf8_payload.unwrap_or(false),
                 response_topic: last.response_topic,
-                ..PublishProperties::default()
+                correlation_data: last.correlation_data,
+                user_properties: last.user_properties,
             };
             will(&last.topic, last.message, last.qos, last.retain, Some(properties))
         })
@@ -435,7 +445,8 @@ fn from_v3(packet: v3::Packet, limits: &ProtocolLimits) -> Result<Option<Event>,
             if publish.qos == QoS::AtMostOnce && publish.dup {
                 return Err(MALFORMED);
             }
-            published(publish.topic, publish.payload, publish.qos, publish.retain, publish.packet_id, None)?
+            let qos = number(publish.qos);
+            published(publish.topic, publish.payload, qos, publish.retain, publish.packet_id, None)?
         }
         v3::Packet::PublishAck { packet_id } => Event::Acknowledge(packet_id),
         v3::Packet::Subscribe { packet_id, topic_filters } => {
@@ -462,39 +473,8 @@ fn from_v3(packet: v3::Packet, limits: &ProtocolLimits) -> Result<Option<Event>,
     }))
 }
 
-fn from_v5(
-    packet: v5::Packet,
-    limits: &ProtocolLimits,
-    aliases: &mut HashMap<NonZeroU16, ByteString>,
-) -> Result<Option<Event>, Fault> {
+fn from_v5(packet: v5::Packet, limits: &ProtocolLimits) -> Result<Option<Event>, Fault> {
     Ok(Some(match packet {
-        v5::Packet::Publish(publish) => {
-            if publish.qos == QoS::AtMostOnce && publish.dup {
-                return Err(MALFORMED);
-            }
-            let mut properties = publish.properties.unwrap_or_default();
-            // A client does not send subscription identifiers (MQTT-3.3.4-6).
-            if !properties.subscription_ids.is_empty() {
-                return Err(PROTOCOL_ERROR);
-            }
-            check_texts(Some(&properties))?;
-            let name = match properties.topic_alias.take() {
-                None if publish.topic.is_empty() => return Err(PROTOCOL_ERROR),
-                None => publish.topic,
-                Some(alias) if alias.get() > limits.topic_aliases_max => return Err(TOPIC_ALIAS),
-                Some(alias) if publish.topic.is_empty() => {
-                    aliases.get(&alias).cloned().ok_or(PROTOCOL_ERROR)?
-                }
-                Some(alias) => {
-                    // A copy: the topic itself is a part of the read buffer, which would be kept with it.
-                    aliases.insert(alias, ByteString::from(&*publish.topic));
-                    publish.topic
-                }
-            };
-            let is_plain = properties == PublishProperties::default();
-            let properties = (!is_plain).then(|| Box::new(properties));
-            published(name, publish.payload, publish.qos, publish.retain, publish.packet_id, properties)?
-        }
         v5::Packet::PublishAck(acknowledged) => Event::Acknowledge(acknowledged.packet_id),
         v5::Packet::Subscribe(subscribe) => {
             check_filters(subscribe.topic_filters.iter().map(|(filter, _)| filter), limits)?;
@@ -536,19 +516,39 @@ fn from_v5(
     }))
 }
 
+fn published_v5(
+    sent: publish::Sent,
+    limits: &ProtocolLimits,
+    aliases: &mut HashMap<NonZeroU16, ByteString>,
+) -> Result<Event, Fault> {
+    check_texts(sent.properties.as_deref())?;
+    let name = match sent.topic_alias {
+        None if sent.topic.is_empty() => return Err(PROTOCOL_ERROR),
+        None => sent.topic,
+        Some(alias) if alias.get() > limits.topic_aliases_max => return Err(TOPIC_ALIAS),
+        Some(alias) if sent.topic.is_empty() => aliases.get(&alias).cloned().ok_or(PROTOCOL_ERROR)?,
+        Some(alias) => {
+            // A copy: the topic itself is a part of the read buffer, which would be kept with it.
+            aliases.insert(alias, ByteString::from(&*sent.topic));
+            sent.topic
+        }
+    };
+    published(name, sent.payload, sent.qos, sent.retain, sent.packet_id, sent.properties)
+}
+
 fn published(
     name: ByteString,
     payload: Bytes,
-    qos: QoS,
+    qos: u8,
     retain: bool,
     id: Option<NonZeroU16>,
-    properties: Option<Box<PublishProperties>>,
+    properties: Option<Box<Properties>>,
 ) -> Result<Event, Fault> {
     check_name(&name)?;
     let publish = Publish {
         topic: name,
         payload,
-        qos: number(qos),
+        qos,
         retain,
         properties,
         received_micros: 0,

@@ -1,18 +1,17 @@
-//! PUBLISH as bytes. By hand where a message carries no properties, which is nearly always; by the codec where it does.
+//! PUBLISH as bytes.
 
 use std::num::NonZeroU16;
 
-use bytes::{BufMut as _, BytesMut};
-use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{self, PublishProperties};
-use tokio_util::codec::Encoder as _;
+use bytes::{BufMut, BytesMut};
+use bytestring::ByteString;
 
 use super::Outgoing;
 use crate::message::Publish;
+use crate::properties::Properties;
 
 /// Appends a PUBLISH of 3.1.1.
 pub(super) fn publish_v3(buffer: &mut BytesMut, message: &Publish, how: &Outgoing<'_>) {
-    plain(buffer, message, how, &message.topic, &[]);
+    put_publish(buffer, message, how, &message.topic, None);
 }
 
 /// Appends a PUBLISH of 5.0; with a `known` alias the topic is left out.
@@ -24,61 +23,95 @@ pub(super) fn publish_v5(
     known: bool,
 ) {
     let topic = if known { "" } else { &*message.topic };
-    if message.properties.is_none() && how.identifiers.is_empty() {
-        return match alias {
-            None => plain(buffer, message, how, topic, &[0]),
-            Some(alias) => {
-                let [high, low] = alias.get().to_be_bytes();
-                plain(buffer, message, how, topic, &[3, 0x23, high, low]);
-            }
-        };
+    let mut section = Vec::new();
+    if let Some(alias) = alias {
+        section.put_u8(0x23);
+        section.put_u16(alias.get());
     }
-    let properties = PublishProperties {
-        topic_alias: alias,
-        subscription_ids: how.identifiers.to_vec(),
-        message_expiry_interval: how.time_left_s,
-        ..message.properties.as_deref().cloned().unwrap_or_default()
-    };
-    let packet = v5::Packet::Publish(Box::new(rmqtt_codec::types::Publish {
-        dup: how.again,
-        retain: how.retain,
-        qos: match how.qos {
-            0 => QoS::AtMostOnce,
-            1 => QoS::AtLeastOnce,
-            _ => QoS::ExactlyOnce,
-        },
-        topic: topic.into(),
-        packet_id: how.id,
-        payload: message.payload.clone(),
-        properties: Some(properties),
-    }));
-    let before = buffer.len();
-    if v5::Codec::default().encode(packet, buffer).is_err() {
-        tracing::error!(topic = &*message.topic, "a message's properties could not be encoded");
-        buffer.truncate(before);
+    if let Some(seconds) = how.time_left_s {
+        section.put_u8(0x02);
+        section.put_u32(seconds);
+    }
+    for identifier in how.identifiers {
+        section.put_u8(0x0B);
+        put_length(&mut section, identifier.get() as usize);
+    }
+    if let Some(properties) = &message.properties {
+        put_properties(&mut section, properties);
+    }
+    put_publish(buffer, message, how, topic, Some(&section));
+}
+
+/// What the publisher said, without the expiry, of which some has passed.
+fn put_properties(section: &mut Vec<u8>, properties: &Properties) {
+    if let Some(format) = properties.payload_format {
+        section.put_slice(&[0x01, format]);
+    }
+    let content_type = properties.content_type.as_ref().map(ByteString::as_bytes);
+    let response_topic = properties.response_topic.as_ref().map(ByteString::as_bytes);
+    for (identifier, said) in
+        [(0x03, content_type), (0x08, response_topic), (0x09, properties.correlation_data.as_ref())]
+    {
+        if let Some(bytes) = said {
+            section.put_u8(identifier);
+            put_counted(section, bytes);
+        }
+    }
+    for (name, value) in &properties.user_properties {
+        section.put_u8(0x26);
+        put_counted(section, name.as_bytes());
+        put_counted(section, value.as_bytes());
     }
 }
 
-/// `properties` is the whole property section, with its length.
-fn plain(buffer: &mut BytesMut, message: &Publish, how: &Outgoing<'_>, topic: &str, properties: &[u8]) {
+/// With a property section in 5.0.
+fn put_publish(
+    buffer: &mut BytesMut,
+    message: &Publish,
+    how: &Outgoing<'_>,
+    topic: &str,
+    section: Option<&[u8]>,
+) {
     let id_bytes = if how.id.is_some() { 2 } else { 0 };
-    let length = 2 + topic.len() + id_bytes + properties.len() + message.payload.len();
+    let section_bytes = section.map_or(0, |section| length_bytes(section.len()) + section.len());
+    let length = 2 + topic.len() + id_bytes + section_bytes + message.payload.len();
     buffer.reserve(length + 5);
     buffer.put_u8(0x30 | (u8::from(how.again) << 3) | (how.qos << 1) | u8::from(how.retain));
-    let mut rest = length;
-    loop {
-        let octet = (rest % 128) as u8;
-        rest /= 128;
-        buffer.put_u8(if rest > 0 { octet | 0x80 } else { octet });
-        if rest == 0 {
-            break;
-        }
-    }
-    buffer.put_u16(u16::try_from(topic.len()).unwrap_or(u16::MAX));
-    buffer.put_slice(topic.as_bytes());
+    put_length(buffer, length);
+    put_counted(buffer, topic.as_bytes());
     if let Some(id) = how.id {
         buffer.put_u16(id.get());
     }
-    buffer.put_slice(properties);
+    if let Some(section) = section {
+        put_length(buffer, section.len());
+        buffer.put_slice(section);
+    }
     buffer.put_slice(&message.payload);
+}
+
+/// Bytes that came with their length before them, and so are not too many.
+fn put_counted(buffer: &mut impl BufMut, bytes: &[u8]) {
+    buffer.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+    buffer.put_slice(bytes);
+}
+
+/// A variable byte integer (1.5.5).
+fn put_length(buffer: &mut impl BufMut, mut length: usize) {
+    loop {
+        let octet = (length % 128) as u8;
+        length /= 128;
+        buffer.put_u8(if length > 0 { octet | 0x80 } else { octet });
+        if length == 0 {
+            return;
+        }
+    }
+}
+
+fn length_bytes(length: usize) -> usize {
+    match length {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    }
 }

@@ -3,7 +3,8 @@
 //! Cutting the stream into packets happens here, too, so that a size is checked before anything is buffered for it. What
 //! is wrong with a packet and is found by the codec is left to it.
 
-use super::{Fault, MALFORMED, TOO_LARGE, TOPIC_ALIAS, Version};
+use super::walk::Walk;
+use super::{Fault, MALFORMED, TOO_LARGE, Version};
 
 /// A whole packet at the front of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) fn frame(bytes: &[u8], bytes_max: usize) -> Result<Option<Frame>, Fau
 /// Checks a packet after the CONNECT.
 ///
 /// # Errors
-/// [`MALFORMED`], [`TOPIC_ALIAS`].
+/// [`MALFORMED`].
 pub(super) fn check(version: Version, first: u8, body: &[u8]) -> Result<(), Fault> {
     match (first, version) {
         // PINGREQ, and DISCONNECT in 3.1.1, have nothing but their header.
@@ -52,44 +53,14 @@ pub(super) fn check(version: Version, first: u8, body: &[u8]) -> Result<(), Faul
             rest.take(2)?;
             while !rest.0.is_empty() {
                 rest.counted()?;
-                if !matches!(rest.take(1)?, [0..=2]) {
+                if !matches!(rest.array()?, [0..=2]) {
                     return Err(MALFORMED);
                 }
             }
             Ok(())
         }
-        (0x30..=0x3F, Version::V5) if has_alias_0(first, body).unwrap_or(false) => Err(TOPIC_ALIAS),
         _ => Ok(()),
     }
-}
-
-/// Whether a PUBLISH has topic alias 0 (MQTT-3.3.2-8), which the codec takes for any malformed packet. `None` where it cannot be
-/// told because something else is wrong.
-fn has_alias_0(first: u8, body: &[u8]) -> Option<bool> {
-    let mut rest = Walk(body);
-    rest.counted().ok()?;
-    if first & 6 != 0 {
-        rest.take(2).ok()?;
-    }
-    let mut properties = Walk(rest.section().ok()?);
-    while let [identifier, ..] = properties.0 {
-        properties.take(1).ok()?;
-        match identifier {
-            0x01 => properties.take(1).map(|_| ()),
-            0x02 => properties.take(4).map(|_| ()),
-            0x03 | 0x08 | 0x09 => properties.counted(),
-            0x26 => properties.counted().and_then(|()| properties.counted()),
-            0x23 => {
-                if properties.take(2).ok()? == [0, 0] {
-                    return Some(true);
-                }
-                Ok(())
-            }
-            _ => return None,
-        }
-        .ok()?;
-    }
-    Some(false)
 }
 
 /// Checks the body of a CONNECT of a known version.
@@ -99,12 +70,12 @@ fn has_alias_0(first: u8, body: &[u8]) -> Option<bool> {
 pub(super) fn check_connect(version: Version, body: &[u8]) -> Result<(), Fault> {
     let mut rest = Walk(body);
     rest.counted()?;
-    let &[_, flags, _, _] = rest.take(4)? else { return Err(MALFORMED) };
+    let [_, flags, _, _] = rest.array()?;
     let has = |flag| flags & flag != 0;
-    rest.properties(version)?;
+    skip_properties(&mut rest, version)?;
     rest.counted()?;
     if has(0x04) {
-        rest.properties(version)?;
+        skip_properties(&mut rest, version)?;
         rest.counted()?;
         rest.counted()?;
     } else if has(0x38) {
@@ -123,43 +94,12 @@ pub(super) fn check_connect(version: Version, body: &[u8]) -> Result<(), Fault> 
     if rest.0.is_empty() { Ok(()) } else { Err(MALFORMED) }
 }
 
-/// Bytes that are stepped over from the front.
-struct Walk<'a>(&'a [u8]);
-
-impl<'a> Walk<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(MALFORMED)?;
-        self.0 = rest;
-        Ok(taken)
+/// Steps over a property section, which 3.1.1 does not have.
+fn skip_properties(rest: &mut Walk<'_>, version: Version) -> Result<(), Fault> {
+    if version == Version::V5 {
+        rest.section()?;
     }
-
-    /// A string or binary data with its length before it.
-    fn counted(&mut self) -> Result<(), Fault> {
-        let &[high, low] = self.take(2)? else { return Err(MALFORMED) };
-        self.take(usize::from(u16::from_be_bytes([high, low])))?;
-        Ok(())
-    }
-
-    /// A property section, which 3.1.1 does not have.
-    fn properties(&mut self, version: Version) -> Result<(), Fault> {
-        if version == Version::V5 {
-            self.section()?;
-        }
-        Ok(())
-    }
-
-    /// A section with its length before it.
-    fn section(&mut self) -> Result<&'a [u8], Fault> {
-        let mut length = 0;
-        for index in 0..4 {
-            let &[octet] = self.take(1)? else { return Err(MALFORMED) };
-            length |= usize::from(octet & 0x7f) << (7 * index);
-            if octet & 0x80 == 0 {
-                return self.take(length);
-            }
-        }
-        Err(MALFORMED)
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! PUBLISH: topics, qualities of service, properties and aliases.
 
-use crate::harness::server;
+use crate::harness::{server, until};
 use crate::packets::{
-    Connect, QOS_1, V3, V5, acknowledged, counted, disconnect, publish, publish_with, refused,
+    Connect, QOS_1, RETAIN, V3, V5, acknowledged, counted, disconnect, granted, publish, publish_with,
+    refused, subscribe_with,
 };
+
+/// A session expiry of an hour.
+const HOUR: &[u8] = &[0x11, 0, 0, 0x0E, 0x10];
 
 #[tokio::test]
 async fn mqtt_4_3_messages_reach_subscribers_at_the_lower_quality_of_both() {
@@ -55,6 +59,67 @@ async fn mqtt5_3_3_2_17_user_properties_and_the_others_are_passed_on_untouched_a
     old.subscribe("a", 0).await;
     client.send(&publish_with(V5, 0, "a", 1, &properties, b"hi")).await;
     old.expect(&publish(V3, 0, "a", 0, "hi")).await;
+}
+
+/// The payload is passed on as it is, whatever is said of it: that it is UTF-8 the server may check, and does not.
+#[tokio::test]
+async fn mqtt5_3_3_2_4_the_payload_format_reaches_every_subscriber_unaltered() {
+    let server = server().await;
+    let mut live = server.client(V5, "live").await;
+    live.subscribe("a", 2).await;
+    let mut by_alias =
+        server.connect(&Connect { properties: &[0x22, 0, 1], ..Connect::of(V5, "by-alias") }).await;
+    by_alias.subscribe("a", 0).await;
+    let mut by_identifier = server.client(V5, "by-identifier").await;
+    by_identifier.send(&subscribe_with(V5, 1, &[0x0B, 5], &[("a", 0)])).await;
+    by_identifier.expect(&granted(V5, 1, &[0])).await;
+    let mut sharing = server.client(V5, "sharing").await;
+    sharing.subscribe("$share/g/a", 0).await;
+    let waiting = Connect { properties: HOUR, ..Connect::of(V5, "waiting") };
+    server.connect(&waiting).await.subscribe("a", 1).await;
+    until("one client to be away", || server.broker.status().clients == 4).await;
+    let mut client = server.client(V5, "c").await;
+    let said = [(&[][..], "none"), (&[0x01, 0], "zero"), (&[0x01, 1], "one")];
+    for (number, (format, what)) in (1..).zip(said) {
+        let bytes: &[u8] = &[0xff, 0xfe, 0, b'!'];
+        client.send(&publish_with(V5, QOS_1 | RETAIN, "a", 1, format, bytes)).await;
+        assert_eq!(client.packet("PUBACK").await, acknowledged(1), "{what}");
+        live.expect(&publish_with(V5, QOS_1, "a", number, format, bytes)).await;
+        let alias = [&[0x23, 0, 1], format].concat();
+        let topic = if number == 1 { "a" } else { "" };
+        by_alias.expect(&publish_with(V5, 0, topic, 0, &alias, bytes)).await;
+        let identifier = [&[0x0B, 5], format].concat();
+        by_identifier.expect(&publish_with(V5, 0, "a", 0, &identifier, bytes)).await;
+        sharing.expect(&publish_with(V5, 0, "a", 0, format, bytes)).await;
+        let mut late = server.client(V5, "late").await;
+        late.subscribe("a", 0).await;
+        late.expect(&publish_with(V5, RETAIN, "a", 0, format, bytes)).await;
+    }
+    // From the journal, after a crash as well.
+    let server = server.crash().await;
+    let mut waiting = server.connect(&Connect { flags: 0, ..waiting }).await;
+    for (number, (format, _)) in (1..).zip(said) {
+        waiting.expect(&publish_with(V5, QOS_1, "a", number, format, &[0xff, 0xfe, 0, b'!'])).await;
+    }
+    let mut client = server.client(V5, "c").await;
+    client.ask(&publish_with(V5, 0, "a", 0, &[0x01, 2], b""), &disconnect(0x81)).await;
+    let mut client = server.client(V5, "c").await;
+    client.ask(&publish_with(V5, 0, "a", 0, &[0x01, 0, 0x01, 0], b""), &disconnect(0x82)).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_to_live_for_no_time_reaches_those_who_are_there() {
+    let server = server().await;
+    let mut hearer = server.client(V5, "hearer").await;
+    hearer.subscribe("a", 1).await;
+    let mut client = server.client(V5, "c").await;
+    let message = publish_with(V5, QOS_1 | RETAIN, "a", 1, &[0x02, 0, 0, 0, 0], b"hi");
+    client.ask(&message, &acknowledged(1)).await;
+    hearer.expect(&publish_with(V5, QOS_1, "a", 1, &[0x02, 0, 0, 0, 0], b"hi")).await;
+    server.advance(1);
+    let mut late = server.client(V5, "late").await;
+    late.subscribe("a", 0).await;
+    late.expect_nothing_but_life().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::harness::{Client, Server, server};
-use crate::packets::{Connect, PING, PONG, QOS_1, RETAIN, V3, V5, disconnect, packet, publish};
+use crate::packets::{
+    Connect, PING, PONG, QOS_1, RETAIN, V3, V5, counted, disconnect, packet, publish, publish_with,
+};
 
 async fn with_hearer(version: u8) -> (Server, Client, Client) {
     let server = server().await;
@@ -137,4 +139,28 @@ async fn after_a_crash_the_wills_of_those_who_do_not_come_back_in_time_are_publi
     server.advance(2 * SILENCE_S);
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     hearer.expect_nothing_but_life().await;
+}
+
+#[tokio::test]
+async fn mqtt5_3_1_3_2_3_a_will_says_its_payload_format_unaltered() {
+    let server = server().await;
+    let mut hearer = server.client(V5, "hearer").await;
+    hearer.subscribe("status", 0).await;
+    for format in [&[][..], &[0x01, 0], &[0x01, 1]] {
+        let section = counted(format)[1..].to_vec();
+        let payload = [counted("c"), section, counted("status"), counted([0xff])].concat();
+        let connect = Connect { flags: 0x06, payload, ..Connect::of(V5, "") };
+        drop(server.connect(&connect).await);
+        hearer.expect(&publish_with(V5, 0, "status", 0, format, &[0xff])).await;
+    }
+    // One that waits is kept in the journal, and outlives a crash.
+    let section = [0x01, 0, 0x18, 0, 0, 0, 60];
+    let payload = [counted("c"), counted(section)[1..].to_vec(), counted("status"), counted("hi")].concat();
+    let mut client = server.connect(&Connect { flags: 0x06, payload, ..Connect::of(V5, "") }).await;
+    client.ask(PING, PONG).await;
+    let server = server.crash().await;
+    let mut hearer = server.client(V5, "hearer").await;
+    hearer.subscribe("status", 0).await;
+    server.advance(3600);
+    hearer.expect(&publish_with(V5, 0, "status", 0, &[0x01, 0], b"hi")).await;
 }
