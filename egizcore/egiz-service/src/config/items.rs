@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::schema::Config;
 use super::setting::{
-    Checked, ClientCertificates, Kind, MqttAction, MqttProtocol, MqttTransport, Permission, Setting, whole,
+    Checked, ClientCertificates, Item, Kind, MqttAction, MqttProtocol, MqttTransport, Permission, Setting,
+    whole,
 };
 
 /// One key of an item, seen from outside: `at` says which item.
@@ -110,7 +111,7 @@ lists! {
         tls_1_2: bool = false, Kind::Boolean, OPTIONAL;
         /// Over WebSocket: origins whose pages may connect, as `https://example.org`, or "*" for all. Clients that
         /// are no browsers need none.
-        allowed_origins: Vec<String> = Vec::new(), Kind::List, OPTIONAL;
+        allowed_origins: Vec<String> = Vec::new(), Kind::List(Item::Origin { or_all: true }), OPTIONAL;
         /// How long handshakes and CONNECT may take together.
         connect_timeout_s: u64 = 10, whole(1, 120, "seconds"), OPTIONAL;
         /// The largest CONNECT; a larger one ends the connection before it is read.
@@ -159,7 +160,7 @@ lists! {
         /// installation's own key and the name above.
         client_id: Option<String> = None, Kind::OptionalText, OPTIONAL;
         /// Topic filters to subscribe to, with QoS 1.
-        topics: Vec<String> = vec!["sensors/#".to_owned()], Kind::List, OPTIONAL;
+        topics: Vec<String> = vec!["sensors/#".to_owned()], Kind::List(Item::Text), OPTIONAL;
         /// A group of programs that share the messages among them, each message going to one of them.
         group: Option<String> = None, Kind::OptionalText, OPTIONAL;
         /// Messages that the broker may send before the first of them is committed and acknowledged: the back-pressure.
@@ -187,7 +188,7 @@ lists! {
         /// The client id at the central broker, as in [[mqtt.external]].
         client_id: Option<String> = None, Kind::OptionalText, OPTIONAL;
         /// Topic filters to forward, below local_prefix.
-        topics: Vec<String> = vec!["sensors/#".to_owned()], Kind::List, OPTIONAL;
+        topics: Vec<String> = vec!["sensors/#".to_owned()], Kind::List(Item::Text), OPTIONAL;
         /// What the topics begin with here; it is taken off.
         local_prefix: Option<String> = None, Kind::OptionalText, OPTIONAL;
         /// What the topics begin with at the central broker; it is put before the rest.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener};
 use super::setting::{
-    Anonymous, Checked, Durability, Kind, LogFormat, Secret, Setting, UnknownDevices, whole, whole_or_zero,
+    Anonymous, Checked, Durability, Item, Kind, LogFormat, Secret, Setting, UnknownDevices, whole,
+    whole_or_zero,
 };
 
 /// One key of the table.
@@ -134,13 +135,13 @@ table! {
         /// with POST /api/v1/tokens and kept in the registry; a wrong one is refused whatever allow_anonymous says.
         api_token_file: Option<PathBuf> = None, Kind::Path { optional: true };
         /// Origins besides the program's own whose pages may use the API, as `https://example.org`.
-        allowed_origins: Vec<String> = Vec::new(), Kind::List;
+        allowed_origins: Vec<String> = Vec::new(), Kind::List(Item::Origin { or_all: false });
         /// Host names besides addresses, localhost and names that public DNS cannot hold that those may use who bring
         /// no token.
-        allowed_hosts: Vec<String> = Vec::new(), Kind::List;
+        allowed_hosts: Vec<String> = Vec::new(), Kind::List(Item::Host);
         /// Sites whose Things are changed over REST and WebSocket only under a condition, such as If-Match; other writes
         /// of what exists are answered 428. "*" stands for all sites.
-        strict_sites: Vec<String> = Vec::new(), Kind::List;
+        strict_sites: Vec<String> = Vec::new(), Kind::List(Item::Site);
         /// Connections at once; more wait to be accepted.
         max_connections: usize = 10_000, whole(10, 100_000, "");
         /// Requests under way at once; more are answered 503 with Retry-After.

@@ -23,7 +23,11 @@ impl Raw<'_> {
                 DeValue::Float(number) => number.as_str().to_owned(),
                 DeValue::Boolean(value) => value.to_string(),
                 DeValue::Datetime(value) => value.to_string(),
-                DeValue::Array(_) => "[...]".to_owned(),
+                DeValue::Array(items) => {
+                    let items: Vec<String> =
+                        items.iter().map(|item| Raw::Toml(item.get_ref()).shown()).collect();
+                    format!("[{}]", items.join(", "))
+                }
                 DeValue::Table(_) => "{...}".to_owned(),
             },
         };
@@ -49,12 +53,88 @@ pub(super) enum Kind {
     Path {
         optional: bool,
     },
-    List,
+    List(Item),
     LogLevel,
     /// Any text that is not empty.
     Text,
     /// Any text; empty for none.
     OptionalText,
+}
+
+/// What the items of a list are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item {
+    /// Any text that is not empty.
+    Text,
+    /// The origin of a web page, as browsers send it; maybe `*` for all.
+    Origin { or_all: bool },
+    /// The name of a host.
+    Host,
+    /// The name of a site, or `*` for all.
+    Site,
+}
+
+impl Item {
+    fn words(self) -> &'static str {
+        match self {
+            Item::Text => "texts",
+            Item::Origin { or_all: false } => {
+                "origins as browsers send them, such as \"https://example.org\" or \"http://10.0.0.5:3000\", without a path"
+            }
+            Item::Origin { or_all: true } => {
+                "origins as browsers send them, such as \"https://example.org\" or \"http://10.0.0.5:3000\", without a path; \"*\" = all"
+            }
+            Item::Host => "names of hosts, such as \"egiz.example.org\", without a port",
+            Item::Site => "names of sites; \"*\" = all",
+        }
+    }
+
+    fn allows(self, text: &str) -> bool {
+        match self {
+            Item::Text => !text.is_empty(),
+            Item::Origin { or_all } => (or_all && text == "*") || is_origin(text),
+            Item::Host => is_host(text),
+            Item::Site => text == "*" || is_name(text),
+        }
+    }
+}
+
+/// Scheme, `://`, host and a port that is not the scheme's own: anything else no browser sends (RFC 6454 §6.2).
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let own_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => 0,
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|number| number != own_port && number != 0);
+    let is_address = || {
+        host.strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    is_scheme && (is_host(host) || is_address()) && port.is_none_or(is_port)
+}
+
+/// Labels of letters, digits, `-` and `_` with dots between (RFC 1123 §2.1, and what people use besides).
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// A whole number from `min` to `max` of `unit`.
@@ -102,7 +182,9 @@ impl Kind {
             Kind::OptionalText => "a text, or \"\" for none".to_owned(),
             Kind::Path { optional: true } => "a path, or \"\" for none".to_owned(),
             Kind::Path { optional: false } => "a path".to_owned(),
-            Kind::List => format!("up to {MAX_LIST_ITEMS} texts; in a variable separated by commas"),
+            Kind::List(item) => {
+                format!("up to {MAX_LIST_ITEMS} {}; in a variable separated by commas", item.words())
+            }
             Kind::LogLevel => {
                 "off, error, warn, info, debug, trace, or a list such as \"info,egiz_broker=debug\""
                     .to_owned()
@@ -117,7 +199,9 @@ impl Kind {
             Kind::Integer { min, max, .. } => {
                 integer(raw).filter(|number| (min..=max).contains(&number)).map(Checked::Integer)
             }
-            Kind::List => list(raw).map(Checked::List),
+            Kind::List(item) => {
+                list(raw).filter(|items| items.iter().all(|text| item.allows(text))).map(Checked::List)
+            }
             _ => text(raw).filter(|text| self.allows(text)).map(Checked::Text),
         }
     }
@@ -125,11 +209,7 @@ impl Kind {
     fn allows(&self, text: &str) -> bool {
         match self {
             Kind::OneOf(words) => words.contains(&text),
-            Kind::Name => {
-                text.len() <= 64
-                    && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-            }
+            Kind::Name => is_name(text),
             Kind::Address { optional } => {
                 (*optional && text.is_empty()) || text.parse::<SocketAddr>().is_ok()
             }
@@ -137,7 +217,7 @@ impl Kind {
             Kind::LogLevel => crate::logging::is_level(text),
             Kind::Text => !text.is_empty(),
             Kind::OptionalText => true,
-            Kind::Boolean | Kind::Integer { .. } | Kind::List => false,
+            Kind::Boolean | Kind::Integer { .. } | Kind::List(_) => false,
         }
     }
 }
@@ -175,7 +255,7 @@ fn list(raw: &Raw<'_>) -> Option<Vec<String>> {
             text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
         }
     };
-    (items.len() <= MAX_LIST_ITEMS && items.iter().all(|item| !item.is_empty())).then_some(items)
+    (items.len() <= MAX_LIST_ITEMS).then_some(items)
 }
 
 /// Writes a text as a TOML basic string.

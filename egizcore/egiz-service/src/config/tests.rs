@@ -1,7 +1,7 @@
 mod lists;
 
 use super::schema::Key;
-use super::setting::Kind;
+use super::setting::{Item, Kind};
 use super::*;
 
 const NONE: [(&str, &str); 0] = [];
@@ -45,7 +45,10 @@ fn other_values(key: &Key) -> [String; 2] {
         Kind::Name => vec!["hall-1".into(), "hall-2".into()],
         Kind::Address { .. } => vec!["127.0.0.1:5001".into(), "[::1]:5002".into()],
         Kind::Path { .. } => vec![file!().into(), "Cargo.toml".into()],
-        Kind::List => vec!["https://a.example,https://b.example".into(), "c.example".into()],
+        Kind::List(Item::Origin { .. }) => {
+            vec!["https://a.example,https://b.example".into(), "http://c.example:3000".into()]
+        }
+        Kind::List(_) => vec!["a.example,b.example".into(), "c.example".into()],
         Kind::LogLevel => vec!["warn".into(), "info,egiz_broker=debug".into()],
         Kind::Text | Kind::OptionalText => vec!["one".into(), "another".into()],
     };
@@ -63,7 +66,7 @@ fn other_values(key: &Key) -> [String; 2] {
 fn as_toml(key: &Key, value: &str) -> String {
     match key.kind {
         Kind::Boolean | Kind::Integer { .. } => value.to_owned(),
-        Kind::List => format!("{:?}", value.split(',').collect::<Vec<_>>()),
+        Kind::List(_) => format!("{:?}", value.split(',').collect::<Vec<_>>()),
         _ => format!("{value:?}"),
     }
 }
@@ -196,6 +199,65 @@ durability = \"fsync\"
         "EGIZ__HTTP__LISTENN: EGIZ__HTTP__LISTENN is unknown; allowed: did you mean EGIZ__HTTP__LISTEN?".to_owned(),
         "EGIZ__TWIN__MAX_THINGS: twin.max_things = \"-1\" is not allowed; allowed: 1 to 100000000".to_owned(),
     ]);
+}
+
+#[test]
+fn the_items_of_a_list_are_checked_too() {
+    let allowed = "allowed: up to 64 origins as browsers send them, such as \"https://example.org\" or \
+        \"http://10.0.0.5:3000\", without a path";
+    let tail = "; in a variable separated by commas";
+    assert_eq!(
+        faults("[http]\nallowed_origins = [\"nonsense\"]\n", &[("EGIZ__HTTP__ALLOWED_HOSTS", "https://x")]),
+        [
+            format!("file:2: http.allowed_origins = [\"nonsense\"] is not allowed; {allowed}{tail}"),
+            format!(
+                "EGIZ__HTTP__ALLOWED_HOSTS: http.allowed_hosts = \"https://x\" is not allowed; allowed: up to 64 names of \
+                 hosts, such as \"egiz.example.org\", without a port{tail}"
+            ),
+        ]
+    );
+    let listener = "[[mqtt.listeners]]\naddress = \"127.0.0.1:9001\"\ntransport = \"websocket\"\n";
+    assert_eq!(
+        faults(&format!("{listener}allowed_origins = [\"*\", \"scada.example\"]\n"), &[]),
+        [format!(
+            "file:4: mqtt.listeners[0].allowed_origins = [\"*\", \"scada.example\"] is not allowed; {allowed}; \"*\" = all{tail}"
+        )]
+    );
+    let check = |key: &str, item: &str| loaded(&format!("[http]\n{key} = [{item:?}]\n"), &[]).is_ok();
+    for origin in [
+        "https://example.org",
+        "HTTP://Example.org",
+        "http://localhost:3000",
+        "http://[::1]:3000",
+        "https://10.0.0.5",
+        "tauri://localhost",
+        "http://plant_1.local:81",
+    ] {
+        assert!(check("allowed_origins", origin), "{origin}");
+    }
+    for nonsense in [
+        "",
+        "*",
+        "null",
+        "example.org",
+        "https://",
+        "https://example.org/",
+        "https://example.org/app",
+        "https://example.org:443",
+        "http://example.org:80",
+        "http://example.org:port",
+        "http://example.org:0",
+        "http://a b",
+        "https://*.example.org",
+        "http://[::1",
+        "://example.org",
+    ] {
+        assert!(!check("allowed_origins", nonsense), "{nonsense}");
+    }
+    assert!(check("allowed_hosts", "egiz.example.org") && check("allowed_hosts", "EGIZ-1"));
+    assert!(!check("allowed_hosts", "egiz.example.org:8080") && !check("allowed_hosts", "egiz..org"));
+    assert!(check("strict_sites", "factory") && check("strict_sites", "*"));
+    assert!(!check("strict_sites", "factory:oven-001") && !check("strict_sites", ""));
 }
 
 #[test]
