@@ -1,8 +1,10 @@
-//! Who subscribes to what: a tree of topic levels, so that a message finds its subscribers in the number of its levels.
+//! Who subscribes to what: a tree of filters, so that a message finds its subscribers in the number of its levels.
 //!
 //! Pure. A client that several of its subscriptions match gets a message once, with the highest quality of service among
 //! them and all their identifiers (3.3.5). A shared subscription gives each message to one of its members (4.8.2); which one
 //! is chosen where it is known who is there.
+
+mod tree;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -66,16 +68,6 @@ pub(crate) struct GroupMatch {
 }
 
 #[derive(Debug, Default)]
-struct Node {
-    levels: HashMap<Box<str>, Node>,
-    any: Option<Box<Node>>,
-    /// Subscriptions that end here.
-    exact: Subscribers,
-    /// Subscriptions that end here with `#`.
-    rest: Subscribers,
-}
-
-#[derive(Debug, Default)]
 struct Subscribers {
     clients: HashMap<SessionNumber, Subscription>,
     groups: BTreeMap<Box<str>, Group>,
@@ -85,12 +77,6 @@ struct Subscribers {
 struct Group {
     turn: Arc<AtomicUsize>,
     members: Vec<(SessionNumber, Subscription)>,
-}
-
-impl Node {
-    fn is_empty(&self) -> bool {
-        self.levels.is_empty() && self.any.is_none() && self.exact.is_empty() && self.rest.is_empty()
-    }
 }
 
 impl Subscribers {
@@ -143,7 +129,7 @@ impl Subscribers {
 /// The tree.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
-    root: Node,
+    root: tree::Node,
     count: usize,
 }
 
@@ -156,22 +142,9 @@ impl Router {
         subscription: Subscription,
     ) -> bool {
         let (group, filter) = topic::split_shared(filter);
-        let mut node = &mut self.root;
-        let mut place = None;
-        for level in filter.split('/') {
-            if level == "#" {
-                place = Some(&mut node.rest);
-                break;
-            }
-            node = match level {
-                "+" => node.any.get_or_insert_default(),
-                level => node.levels.entry(level.into()).or_default(),
-            };
-        }
-        let place = match place {
-            Some(rest) => rest,
-            None => &mut node.exact,
-        };
+        let (path, has_rest) = path(filter);
+        let node = self.root.at(&path);
+        let place = if has_rest { &mut node.rest } else { &mut node.exact };
         let is_new = place.put(client, group, subscription);
         self.count += usize::from(is_new);
         is_new
@@ -180,8 +153,11 @@ impl Router {
     /// Takes a subscription away; whether there was one.
     pub(crate) fn unsubscribe(&mut self, client: SessionNumber, filter: &str) -> bool {
         let (group, filter) = topic::split_shared(filter);
-        let levels: Vec<&str> = filter.split('/').collect();
-        let removed = remove(&mut self.root, client, group, &levels);
+        let (path, has_rest) = path(filter);
+        let removed = self.root.take(&path, |node| {
+            let place = if has_rest { &mut node.rest } else { &mut node.exact };
+            place.remove(client, group)
+        });
         self.count -= usize::from(removed);
         removed
     }
@@ -194,49 +170,19 @@ impl Router {
     /// Where a message goes; `from` is its publisher, for subscriptions that do not want their own.
     pub(crate) fn matches(&self, topic: &str, from: Option<SessionNumber>) -> Matches {
         let mut found = Matches::default();
-        let levels: Vec<&str> = topic.split('/').collect();
-        walk(&self.root, &levels, topic.starts_with('$'), from, &mut found);
+        let is_dollar = topic.starts_with('$');
+        self.root
+            .find(&format!("/{topic}"), is_dollar, &mut |subscribers| subscribers.collect(from, &mut found));
         found
     }
 }
 
-fn remove(node: &mut Node, client: SessionNumber, group: Option<&str>, levels: &[&str]) -> bool {
-    match levels {
-        [] => node.exact.remove(client, group),
-        ["#"] => node.rest.remove(client, group),
-        ["+", below @ ..] => {
-            let Some(any) = &mut node.any else { return false };
-            let removed = remove(any, client, group, below);
-            if any.is_empty() {
-                node.any = None;
-            }
-            removed
-        }
-        [level, below @ ..] => {
-            let Some(next) = node.levels.get_mut(*level) else { return false };
-            let removed = remove(next, client, group, below);
-            if next.is_empty() {
-                node.levels.remove(*level);
-            }
-            removed
-        }
-    }
-}
-
-fn walk(node: &Node, levels: &[&str], is_dollar: bool, from: Option<SessionNumber>, found: &mut Matches) {
-    if !is_dollar {
-        node.rest.collect(from, found);
-    }
-    match levels.split_first() {
-        None => node.exact.collect(from, found),
-        Some((level, below)) => {
-            if let Some(next) = node.levels.get(*level) {
-                walk(next, below, false, from, found);
-            }
-            if let Some(any) = node.any.as_ref().filter(|_| !is_dollar) {
-                walk(any, below, false, from, found);
-            }
-        }
+/// A filter as a path of the tree, and whether `#` follows.
+fn path(filter: &str) -> (String, bool) {
+    let path = format!("/{filter}");
+    match path.strip_suffix("/#") {
+        Some(before) => (before.to_owned(), true),
+        None => (path, false),
     }
 }
 
@@ -290,25 +236,61 @@ mod tests {
         assert_eq!(router.matches("a/c", None).groups.len(), 1);
     }
 
+    #[test]
+    fn a_filter_costs_the_same_however_many_levels_it_has() {
+        let mut router = Router::default();
+        let deep = "a/".repeat(topic::LEVELS_MAX - 1);
+        router.subscribe(1, &format!("{deep}b"), plain(0));
+        assert_eq!(router.root.count(), 1);
+        router.subscribe(1, &format!("{deep}+"), plain(0));
+        assert_eq!(router.root.count(), 3, "where they part, and one for each");
+        router.subscribe(1, "a/a/#", plain(0));
+        assert_eq!(router.root.count(), 4);
+        assert_eq!(router.matches(&format!("{deep}b"), None).clients.len(), 1);
+        router.unsubscribe(1, &format!("{deep}b"));
+        router.unsubscribe(1, "a/a/#");
+        assert_eq!(router.root.count(), 1, "what was parted is one again");
+    }
+
+    fn level() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["a", "ab", "b", "", "$a"])
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        let levels = prop::collection::vec(prop_oneof![3 => level(), 1 => Just("+")], 0..6);
+        let filter = (levels, any::<bool>()).prop_map(|(mut levels, has_rest)| {
+            levels.extend(has_rest.then_some("#"));
+            levels.join("/")
+        });
+        filter.prop_filter("a filter", |filter| topic::is_filter(filter))
+    }
+
     proptest! {
         #[test]
         fn it_finds_what_asking_every_filter_finds(
-            steps in prop::collection::vec((any::<bool>(), 0..4_u64, prop::sample::select(vec!["a", "a/b", "+", "+/b", "a/+", "#", "a/#", "/", "$SYS/a", "$SYS/#", "a/b/#", "+/+/c"])), 0..40),
-            name in prop::sample::select(vec!["a", "b", "a/b", "a/c", "a/b/c", "/", "$SYS/a", "$SYS/b/c"]),
+            steps in prop::collection::vec((any::<bool>(), 0..3_u64, prop::sample::Index::arbitrary()), 0..60),
+            filters in prop::collection::vec(filter(), 1..12),
+            names in prop::collection::vec(prop::collection::vec(level(), 1..7), 1..12),
         ) {
             let mut router = Router::default();
             let mut model: BTreeMap<(u64, &str), ()> = BTreeMap::new();
-            for (add, client, filter) in steps {
+            for (add, client, which) in steps {
+                let filter = filters[which.index(filters.len())].as_str();
                 if add {
                     prop_assert_eq!(router.subscribe(client, filter, plain(0)), model.insert((client, filter), ()).is_none());
                 } else {
                     prop_assert_eq!(router.unsubscribe(client, filter), model.remove(&(client, filter)).is_some());
                 }
                 prop_assert_eq!(router.len(), model.len());
+                let distinct: std::collections::BTreeSet<&str> = model.keys().map(|(_, filter)| *filter).collect();
+                prop_assert!(router.root.count() <= 2 * distinct.len(), "a filter costs two nodes at most");
             }
-            let expected: std::collections::BTreeSet<u64> = model.keys().filter(|(_, filter)| topic::matches(filter, name)).map(|(client, _)| *client).collect();
-            let found: std::collections::BTreeSet<u64> = router.matches(name, None).clients.into_keys().collect();
-            prop_assert_eq!(found, expected);
+            for name in names {
+                let name = name.join("/");
+                let expected: std::collections::BTreeSet<u64> = model.keys().filter(|(_, filter)| topic::matches(filter, &name)).map(|(client, _)| *client).collect();
+                let found: std::collections::BTreeSet<u64> = router.matches(&name, None).clients.into_keys().collect();
+                prop_assert_eq!(found, expected, "{}", name);
+            }
             for (client, filter) in model.keys() {
                 router.unsubscribe(*client, filter);
             }
