@@ -37,6 +37,7 @@ use crate::reader;
 use crate::routes::Route;
 use crate::session::Session;
 use crate::settling::Settling;
+use crate::topic;
 use crate::wills::{self, KeptWill};
 use batch::{Batch, Outcome, Reply, Sender};
 use read_size::ReadSize;
@@ -344,6 +345,13 @@ impl Connection<'_> {
         }
         if id.is_some() && !self.outbox.take_in() {
             return Err(End::Closed("receive-maximum-exceeded", 0x93));
+        }
+        if let Some(id) = id
+            && topic::is_too_deep(&publish.topic)
+        {
+            BrokerMetrics::count(&self.shared.metrics.refused, "topic-name-invalid");
+            batch.replies.push(Reply::Publish { answer, id, code: 0x90, fresh: true });
+            return Ok(());
         }
         let Some(route) = self.route(&publish.topic) else {
             return self.refuse_publish(&publish, answer, id, batch);

@@ -141,7 +141,7 @@ pub enum Retained {
 pub enum Event {
     /// It connects.
     Connect(Box<ConnectRequest>),
-    /// It publishes; the packet id with QoS 1 and 2.
+    /// It publishes; the packet id with QoS 1 and 2. With an id, the topic may be too deep.
     Publish(Publish, Option<NonZeroU16>),
     /// PUBREL: it lets go of the id of a publish of QoS 2.
     Release(NonZeroU16),
@@ -320,6 +320,7 @@ fn will(
     properties: Option<Properties>,
 ) -> Result<Publish, Fault> {
     check_name(topic_name)?;
+    check_depth(topic_name)?;
     check_texts(properties.as_ref())?;
     Ok(Publish {
         topic: topic_name.clone(),
@@ -344,11 +345,13 @@ fn check_name(name: &str) -> Result<(), Fault> {
         Ok(())
     } else if name.is_empty() {
         Err(PROTOCOL_ERROR)
-    } else if name.contains(['+', '#', '\0']) {
-        Err(MALFORMED)
     } else {
-        Err(TOPIC_NAME)
+        Err(MALFORMED)
     }
+}
+
+fn check_depth(name: &str) -> Result<(), Fault> {
+    if topic::is_too_deep(name) { Err(TOPIC_NAME) } else { Ok(()) }
 }
 
 fn check_texts(properties: Option<&Properties>) -> Result<(), Fault> {
@@ -445,6 +448,7 @@ fn from_v3(packet: v3::Packet, limits: &ProtocolLimits) -> Result<Option<Event>,
             if publish.qos == QoS::AtMostOnce && publish.dup {
                 return Err(MALFORMED);
             }
+            check_depth(&publish.topic)?;
             let qos = number(publish.qos);
             published(publish.topic, publish.payload, qos, publish.retain, publish.packet_id, None)?
         }
@@ -533,6 +537,10 @@ fn published_v5(
             sent.topic
         }
     };
+    // With an id the refusal has a place of its own, and the client does not come back with the same message for ever.
+    if sent.packet_id.is_none() {
+        check_depth(&name)?;
+    }
     published(name, sent.payload, sent.qos, sent.retain, sent.packet_id, sent.properties)
 }
 

@@ -8,17 +8,21 @@
 //! | `#` is the last level | `a/#` | `#/a` |
 //! | a wildcard at the front does not match `$…` | | `#` against `$SYS/x` |
 
-/// The most levels that are handled; deeper topics are refused, so that a topic cannot make the router deep. The specification
-/// knows no bound but a topic's bytes (4.7.3); this is the one that clients know from Mosquitto, 200 separators.
+/// The most levels that are handled; deeper topics and filters are refused, so that no work goes by the tens of thousands of
+/// levels that 65,535 bytes have room for. The specification knows no bound but the bytes (4.7.3); this is the one that clients
+/// know from Mosquitto, 200 separators.
 pub const LEVELS_MAX: usize = 201;
 
-/// Whether a message may be published to this name.
+/// Whether this is a topic name by the specification; one may be published to unless it [is too deep](is_too_deep).
 #[must_use]
 pub fn is_name(topic: &str) -> bool {
-    !topic.is_empty()
-        && topic.len() <= usize::from(u16::MAX)
-        && !topic.contains(['+', '#', '\0'])
-        && topic.split('/').count() <= LEVELS_MAX
+    !topic.is_empty() && topic.len() <= usize::from(u16::MAX) && !topic.contains(['+', '#', '\0'])
+}
+
+/// Whether a topic has more levels than are handled.
+#[must_use]
+pub fn is_too_deep(topic: &str) -> bool {
+    topic.split('/').nth(LEVELS_MAX).is_some()
 }
 
 /// Whether somebody may subscribe to this filter.
@@ -105,6 +109,9 @@ mod tests {
             assert!(!is_name(invalid), "{invalid}");
         }
         assert!(is_name("sensors/factory/oven-001/telemetry"));
+        assert!(is_name(&"/".repeat(65_535)));
+        assert!(is_too_deep(&"/".repeat(65_535)) && is_too_deep(&"/".repeat(LEVELS_MAX)));
+        assert!(!is_too_deep(&"/".repeat(LEVELS_MAX - 1)) && is_filter(&"/".repeat(LEVELS_MAX - 1)));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::harness::{Client, Server, server, server_with, until};
-use crate::packets::{Connect, PING, QOS_1, V3, V5, acknowledged, disconnect, granted, publish, subscribe};
+use crate::packets::{
+    Connect, PING, QOS_1, QOS_2, V3, V5, acknowledged, counted, disconnect, granted, packet, publish,
+    refused, step, subscribe,
+};
 
 /// Sends the same bytes until the broker stops reading; `false` if it took `most_bytes`.
 async fn is_stopped(client: &mut Client, bytes: &[u8], most_bytes: usize) -> bool {
@@ -155,7 +158,30 @@ async fn topics_have_a_bound_in_levels() {
     let deepest = "/".repeat(200);
     client.ask(&subscribe(V5, 1, &[(&deepest, 0)]), &granted(V5, 1, &[0])).await;
     client.ask(&publish(V5, 0, &deepest, 0, "hi"), &publish(V5, 0, &deepest, 0, "hi")).await;
+    for deep in ["/".repeat(201), "/".repeat(65_535)] {
+        let shared = format!("$share/g/{}", "/".repeat(201));
+        let filters = [(deep.as_str(), 0), (&shared, 0), ("a", 0)];
+        client.ask(&subscribe(V5, 1, &filters), &granted(V5, 1, &[0x8F, 0x8F, 0])).await;
+        client.ask(&publish(V5, QOS_1, &deep, 2, ""), &refused(2, 0x90)).await;
+        // The id is free again, and the connection goes on.
+        client.ask(&publish(V5, QOS_2, &deep, 2, ""), &packet(0x50, &[0, 2, 0x90])).await;
+        client.ask(&publish(V5, QOS_2, "b", 2, ""), &step(0x50, 2)).await;
+        client.ask(&step(0x62, 2), &step(0x70, 2)).await;
+        client.ask(&publish(V5, 0, &deep, 0, ""), &disconnect(0x90)).await;
+        client.expect_end().await;
+        let mut old = server.client(V3, "old").await;
+        old.ask(&subscribe(V3, 1, &[(&deep, 0)]), &granted(V3, 1, &[0x80])).await;
+        old.send(&publish(V3, QOS_1, &deep, 1, "")).await;
+        old.expect_end().await;
+        client = server.client(V5, "c").await;
+    }
     let deep = "/".repeat(201);
-    client.ask(&subscribe(V5, 1, &[(&deep, 0)]), &granted(V5, 1, &[0x8F])).await;
-    client.ask(&publish(V5, 0, &deep, 0, ""), &disconnect(0x90)).await;
+    let mut willing = server.connecting(&Connect::of(V5, "willing").will(&deep, "gone", false)).await;
+    assert_eq!(willing.packet("CONNACK").await[3], 0x90);
+    assert_eq!(server.metric("egiz_broker_refused_messages_total{reason=\"topic-name-invalid\"}"), 4);
+    // What is only passed on is not handled.
+    client.subscribe("a", 0).await;
+    let section = packet(0, &[&[0x08][..], &counted(&deep)].concat())[1..].to_vec();
+    let message = packet(0x30, &[counted("a"), section].concat());
+    client.ask(&message, &message).await;
 }
