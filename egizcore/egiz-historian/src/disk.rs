@@ -9,8 +9,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 /// A folder of files that are written once.
 pub trait Disk: Send + Sync + 'static {
     /// Names and sizes of the files there.
@@ -55,11 +53,11 @@ pub trait Readable: Send + Sync {
     /// Its length in bytes.
     fn length(&self) -> u64;
 
-    /// These bytes of it.
+    /// Fills `bytes` with what is in it from a position on.
     ///
     /// # Errors
     /// Where it is shorter or cannot be read.
-    fn read_at(&self, position: u64, length: usize) -> io::Result<Bytes>;
+    fn read_at(&self, position: u64, bytes: &mut [u8]) -> io::Result<()>;
 }
 
 /// A file being written.
@@ -135,16 +133,14 @@ impl Readable for OpenFile {
         self.length
     }
 
-    fn read_at(&self, position: u64, length: usize) -> io::Result<Bytes> {
-        if position.saturating_add(length as u64) > self.length {
+    fn read_at(&self, position: u64, bytes: &mut [u8]) -> io::Result<()> {
+        if position.saturating_add(bytes.len() as u64) > self.length {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the file is shorter than it should be",
             ));
         }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, position)?;
-        Ok(bytes.into())
+        self.file.read_exact_at(bytes, position)
     }
 }
 

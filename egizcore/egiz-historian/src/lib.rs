@@ -26,6 +26,7 @@ pub use head::RowWriter;
 pub use manifest::ManifestError;
 pub use part::PartError;
 pub use store::{
-    Counts, Historian, HistoryError, Intake, PropertyState, Recovery, Rows, Settings, Status, ThingState,
+    Counts, Historian, HistoryError, Intake, PropertyState, Recovery, Rows, Settings, States, Status,
+    ThingState,
 };
 pub use table::Reading;

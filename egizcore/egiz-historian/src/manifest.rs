@@ -92,7 +92,9 @@ impl Manifest {
         };
         let length =
             usize::try_from(file.length()).map_err(|_| ManifestError::Damaged("it is too long".into()))?;
-        Self::decode(&file.read_at(0, length)?).map(Some)
+        let mut bytes = vec![0; length];
+        file.read_at(0, &mut bytes)?;
+        Self::decode(&bytes).map(Some)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {

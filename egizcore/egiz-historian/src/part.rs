@@ -20,21 +20,30 @@
 //!
 //! A file has the columns that its rows need. What is in the key `openegiz.part` is in [`mod@format`]; golden files hold both.
 
+mod decode;
 pub(crate) mod format;
+mod last;
+mod open;
+mod page;
 mod pages;
-mod read;
+mod rows;
 mod schema;
+mod thrift;
+mod walk;
 mod write;
 
-pub(crate) use read::{LastCell, Part, Walk};
+pub(crate) use last::LastCell;
+pub(crate) use open::Part;
+pub(crate) use rows::Reader;
 pub(crate) use schema::{Layout, Shapes};
+pub(crate) use walk::Walk;
 pub(crate) use write::PartWriter;
 
 /// Rows after which a row group is closed, at the next Thing.
 pub(crate) const GROUP_ROWS: usize = 8192;
 
 /// Rows of a page: what has to be decoded at least. Two hours of a message every five seconds.
-pub(crate) const PAGE_ROWS: usize = 1440;
+pub(crate) const PAGE_ROWS: usize = 2880;
 
 /// Why a part cannot be read or written.
 #[derive(Debug, thiserror::Error)]

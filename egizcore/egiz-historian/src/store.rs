@@ -29,7 +29,7 @@ use crate::head::{Head, RowWriter};
 use crate::manifest::{Entry, Manifest, ManifestError};
 use crate::part::{Part, PartError};
 
-pub use read::{PropertyState, Rows, ThingState};
+pub use read::{PropertyState, Rows, States, ThingState};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 

@@ -112,19 +112,22 @@ impl Table {
     }
 
     /// Adds the rows of `newer` behind these; [`Self::tidy`] sorts them in.
-    pub(crate) fn append(&mut self, newer: &Self) {
+    pub(crate) fn append(&mut self, newer: Self) {
+        if self.is_empty() {
+            *self = newer;
+            return;
+        }
         let rows = self.len();
         self.times.extend_from_slice(&newer.times);
         self.delays.extend_from_slice(&newer.delays);
-        for (hint, column) in newer.columns.iter().enumerate() {
-            let key = &column.key;
+        for (hint, Column { key, cells }) in newer.columns.into_iter().enumerate() {
             let index = self.column_at(hint, &key.feature, &key.property, key.place).unwrap_or_else(|| {
-                self.columns.push(Column { key: key.clone(), cells: Vec::new() });
+                self.columns.push(Column { key, cells: Vec::new() });
                 self.columns.len() - 1
             });
-            let cells = &mut self.columns[index].cells;
-            cells.resize(rows, Cell::ABSENT);
-            cells.extend_from_slice(&column.cells);
+            let older = &mut self.columns[index].cells;
+            older.resize(rows, Cell::ABSENT);
+            older.extend_from_slice(&cells);
         }
     }
 

@@ -3,8 +3,11 @@
 //! It maps Parquet's columns to properties, and Things to rows. Names of columns are for people; readers of ours go by
 //! this.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
+use super::decode::ValueKind;
 use crate::column::{ColumnKey, Place};
 use crate::scale::Divisor;
 
@@ -25,6 +28,9 @@ pub(crate) struct Description {
     pub(crate) version: u32,
     /// The definition that its Things follow, empty for those without one.
     pub(crate) family: String,
+    /// Rows of a page, the last page of a row group excepted.
+    #[serde(default = "first_page_rows")]
+    pub(crate) page_rows: u32,
     /// What follows the fixed columns, in the order of the file.
     pub(crate) columns: Vec<DescribedColumn>,
     /// Whose rows are where, in the order of the file, which is that of ids.
@@ -86,8 +92,37 @@ pub(crate) struct DescribedThing {
     /// Its first row within the group.
     pub(crate) row: u32,
     pub(crate) rows: u32,
-    /// Times of its rows 0, `PAGE_ROWS`, …, and of the last one, in microseconds, each as what it is after the one before.
+    /// Times of its rows 0, `page_rows`, …, and of the last one, in microseconds, each as what it is after the one before.
     pub(crate) times: Vec<i64>,
+    /// The numbers of the columns, those after the fixed ones, in which it has anything; empty where it has in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) has: Vec<u32>,
+}
+
+/// What the first files had, which did not say it.
+fn first_page_rows() -> u32 {
+    1440
+}
+
+impl DescribedThing {
+    /// The rows that may lie in `[from, to)`: whole stretches of `page_rows` between two known times.
+    pub(crate) fn rows_around(&self, from: i64, to: i64, page_rows: u32) -> Range<u32> {
+        let (mut time, mut times) = (0_i64, Vec::with_capacity(self.times.len()));
+        for after in &self.times {
+            time = time.wrapping_add(*after);
+            times.push(time);
+        }
+        let (Some((last, begins)), true) = (times.split_last(), from < to) else { return 0..0 };
+        if *last < from {
+            return 0..0;
+        }
+        let first_page = begins.partition_point(|begin| *begin <= from).saturating_sub(1);
+        let end_page = begins.partition_point(|begin| *begin < to);
+        let page = |number: usize| {
+            u32::try_from(number).unwrap_or(u32::MAX).saturating_mul(page_rows).min(self.rows)
+        };
+        page(first_page)..page(end_page).max(page(first_page))
+    }
 }
 
 impl DescribedColumn {
@@ -129,6 +164,16 @@ impl DescribedColumn {
 }
 
 impl Form {
+    /// What its values are in the file.
+    pub(super) fn kind(self) -> ValueKind {
+        match self {
+            Self::Steps(_) | Self::Wide => ValueKind::Long,
+            Self::Double => ValueKind::Double,
+            Self::Bool => ValueKind::Bool,
+            Self::Text | Self::Json | Self::Quality => ValueKind::Text,
+        }
+    }
+
     /// The divisor of steps; nothing where a damaged file names one that there is not.
     pub(crate) fn divisor(self) -> Option<Divisor> {
         match self {

@@ -61,6 +61,7 @@ impl<W: Write + Send> PartWriter<W> {
             description: Description {
                 version: VERSION,
                 family: family.to_owned(),
+                page_rows: u32::try_from(PAGE_ROWS).expect("it is small"),
                 columns,
                 things: Vec::new(),
                 chunks_crc32c: Vec::new(),
@@ -106,7 +107,7 @@ impl<W: Write + Send> PartWriter<W> {
             return Ok(());
         }
         let waiting = std::mem::take(&mut self.waiting);
-        self.describe_things(&waiting);
+        let mut has: Vec<Vec<u32>> = vec![Vec::new(); waiting.len()];
         let descriptions: Vec<ColumnDescPtr> = self.file.schema_descr().columns().to_vec();
         let mut group = self.file.next_row_group()?;
         let mut encoder = Encoder { properties: &self.properties, bytes: Vec::new() };
@@ -124,6 +125,11 @@ impl<W: Write + Send> PartWriter<W> {
                     });
                     values.is_beside_whole = is_beside;
                     values.gather(key, form, &waiting, texts, &mut likely);
+                    for (has, has_any) in has.iter_mut().zip(&values.has_any) {
+                        has.extend(
+                            has_any.then(|| u32::try_from(index).expect("Parquet has no more columns")),
+                        );
+                    }
                     if form != Form::Quality {
                         self.written.samples += values.count as u64;
                     }
@@ -134,14 +140,18 @@ impl<W: Write + Send> PartWriter<W> {
             group.append_column(&bytes::Bytes::from(std::mem::take(&mut encoder.bytes)), close)?;
         }
         group.close()?;
+        self.describe_things(&waiting, has);
         self.waiting_rows = 0;
         self.groups += 1;
         Ok(())
     }
 
-    fn describe_things(&mut self, waiting: &[(String, Table)]) {
+    fn describe_things(&mut self, waiting: &[(String, Table)], has: Vec<Vec<u32>>) {
         let mut row = 0;
-        for (id, table) in waiting {
+        for ((id, table), mut has) in waiting.iter().zip(has) {
+            if has.len() == self.keys.len() {
+                has.clear();
+            }
             let rows = u32::try_from(table.len()).expect("a table holds far fewer rows");
             let marks = table.times.iter().step_by(PAGE_ROWS).chain(table.times.last());
             let mut before = 0;
@@ -151,7 +161,7 @@ impl<W: Write + Send> PartWriter<W> {
                 after
             });
             let (id, times) = (id.clone(), times.collect());
-            self.description.things.push(DescribedThing { id, group: self.groups, row, rows, times });
+            self.description.things.push(DescribedThing { id, group: self.groups, row, rows, times, has });
             row += rows;
         }
     }
@@ -166,6 +176,8 @@ struct Values {
     doubles: Vec<f64>,
     bools: Vec<bool>,
     texts: Vec<ByteArray>,
+    /// Whether each table has a value.
+    has_any: Vec<bool>,
     count: usize,
     /// Whether doubles are only what the column of steps before cannot hold.
     is_beside_whole: bool,
@@ -186,6 +198,7 @@ impl Values {
         self.doubles.clear();
         self.bools.clear();
         self.texts.clear();
+        self.has_any.clear();
         let mut kept: Vec<Option<ByteArray>> = Vec::new();
         for ((_, table), likely) in waiting.iter().zip(likely) {
             // Columns of tables from parts are in the order of the layout.
@@ -193,10 +206,13 @@ impl Values {
             let found = [*likely, *likely + 1].into_iter().chain(0..table.columns.len()).find(is_it);
             *likely = found.unwrap_or(*likely);
             let cells = found.map_or(&[][..], |index| &table.columns[index].cells);
+            let mut has_any = false;
             for cell in cells {
                 let is_there = self.take(form, *cell, texts, &mut kept);
+                has_any |= is_there;
                 self.present.push(i16::from(is_there));
             }
+            self.has_any.push(has_any);
             self.present.resize(self.present.len() + table.len() - cells.len(), 0);
         }
         self.count = self.present.iter().filter(|present| **present == 1).count();

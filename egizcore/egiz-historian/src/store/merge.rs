@@ -6,6 +6,7 @@ use std::sync::Arc;
 use egiz_model::Timestamp;
 
 use super::plan::{Task, next_task};
+use super::read::LastReader;
 use super::seal::{Place, Tables};
 use super::{DAY_MICROS, Historian, HistoryError, Published};
 use crate::cell::{Cell, Texts};
@@ -90,9 +91,7 @@ impl Historian {
                 .collect();
             let place = Place { day, family, level: Level::Keyframe };
             let states = || States {
-                published,
-                family,
-                begin,
+                last: published.last_before(Some(family), begin),
                 ids: ids.iter().copied().collect::<Vec<_>>().into_iter(),
                 texts: Texts::default(),
             };
@@ -148,12 +147,7 @@ impl Tables for Together {
         let mut table = Table::default();
         for walk in &mut self.walks {
             if walk.peek() == Some(&id) {
-                let rows = walk.take(&mut self.texts)?;
-                if table.is_empty() {
-                    table = rows;
-                } else {
-                    table.append(&rows);
-                }
+                table.append(walk.take(&mut self.texts)?);
             }
         }
         table.tidy();
@@ -167,9 +161,7 @@ impl Tables for Together {
 
 /// How Things stood when a day began.
 struct States<'a> {
-    published: &'a Published,
-    family: &'a str,
-    begin: i64,
+    last: LastReader,
     ids: std::vec::IntoIter<&'a str>,
     texts: Texts,
 }
@@ -177,8 +169,7 @@ struct States<'a> {
 impl Tables for States<'_> {
     fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
         let Some(id) = self.ids.next() else { return Ok(None) };
-        let last = self.published.last_before(id, Some(self.family), self.begin, &mut self.texts)?;
-        Ok(Some((id.to_owned(), last_rows(last))))
+        Ok(Some((id.to_owned(), last_rows(self.last.of(id, &mut self.texts)?))))
     }
 
     fn texts(&self) -> &Texts {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use egiz_model::{Quality, Timestamp};
 
-use super::{DAY_MICROS, Historian, HistoryError, Published};
+use super::{DAY_MICROS, Historian, HistoryError, Published, State};
 use crate::cell::Texts;
 use crate::column::{ColumnKey, Place};
 use crate::head::Head;
 use crate::manifest::Level;
-use crate::part::{LastCell, PartError};
+use crate::part::{LastCell, PartError, Reader};
 use crate::series::Sample;
 use crate::table::{Reading, Table};
 
@@ -129,14 +129,14 @@ impl Historian {
         parts.sort_by_key(|(entry, _)| entry.rank);
         let mut table = Table::default();
         for (_, part) in parts {
-            table.append(&part.read(thing, from, to, &wanted, &mut texts)?);
+            table.append(part.read(thing, from, to, &wanted, &mut texts)?);
         }
         let mut newest = newest;
         newest.tidy();
         let inside = newest.between(from, to);
         let mut newest = newest.rows(inside);
         newest.columns.retain(|column| wanted(&column.key));
-        table.append(&newest);
+        table.append(newest);
         table.tidy();
         Ok(Rows { table, texts })
     }
@@ -146,33 +146,27 @@ impl Historian {
     /// # Errors
     /// Where a part cannot be read.
     pub fn thing_at(&self, thing: &str, at: Timestamp) -> Result<Option<ThingState>, HistoryError> {
-        let mut texts = Texts::default();
-        let before = at.as_micros().saturating_add(1);
-        let (published, newest) = self.view(thing, &mut texts);
-        let mut last = published.last_before(thing, None, before, &mut texts)?;
-        take_newer(&mut last, &newest, before);
-        Ok((!last.is_empty()).then(|| state_of(thing, last, &texts)))
+        let published = Arc::clone(&self.state.lock().published);
+        States::new(self, published, vec![thing.into()], at).next().transpose()
     }
 
-    /// How every Thing stood at a time, by id; Things that had said nothing yet are not among them.
-    ///
-    /// # Errors
-    /// Where a part cannot be read.
-    pub fn state_at(&self, at: Timestamp) -> Result<Vec<ThingState>, HistoryError> {
-        let mut ids: BTreeSet<String> = {
+    /// How every Thing stood at a time, by id; Things that had said nothing yet are not among them. With `after`, those whose
+    /// ids come after it.
+    pub fn states_at(&self, at: Timestamp, after: Option<&str>) -> States<'_> {
+        let before = at.as_micros().saturating_add(1);
+        let is_wanted = |id: &str| after.is_none_or(|after| id > after);
+        let (published, mut ids) = {
             let state = self.state.lock();
-            let heads = std::iter::once(&state.head).chain(state.sealing.as_deref());
-            heads.flat_map(Head::ids).map(ToString::to_string).collect()
+            let ids = state.heads().flat_map(Head::ids).filter(|id| is_wanted(id));
+            let ids: Vec<Arc<str>> = ids.map(Arc::clone).collect();
+            (Arc::clone(&state.published), ids)
         };
-        let published = Arc::clone(&self.state.lock().published);
-        for (_, part) in published.relevant(at.as_micros().saturating_add(1)) {
-            ids.extend(part.things().map(str::to_owned));
+        for (_, part) in published.relevant(before) {
+            ids.extend(part.things().filter(|id| is_wanted(id)).map(Arc::from));
         }
-        let mut states = Vec::with_capacity(ids.len());
-        for id in ids {
-            states.extend(self.thing_at(&id, at)?);
-        }
-        Ok(states)
+        ids.sort_unstable();
+        ids.dedup();
+        States::new(self, published, ids, at)
     }
 
     /// Whether the Thing has ever said something that is kept.
@@ -186,8 +180,7 @@ impl Historian {
     /// The Things that have ever said something that is kept, by id.
     pub fn things(&self) -> BTreeSet<String> {
         let state = self.state.lock();
-        let heads = std::iter::once(&state.head).chain(state.sealing.as_deref());
-        let mut ids: BTreeSet<String> = heads.flat_map(Head::ids).map(ToString::to_string).collect();
+        let mut ids: BTreeSet<String> = state.heads().flat_map(Head::ids).map(ToString::to_string).collect();
         for (_, part) in state.published.open_parts() {
             ids.extend(part.things().map(str::to_owned));
         }
@@ -197,11 +190,93 @@ impl Historian {
     /// The parts in force, and a Thing's rows that are in none yet, of one moment.
     fn view(&self, thing: &str, texts: &mut Texts) -> (Arc<Published>, Table) {
         let state = self.state.lock();
+        (Arc::clone(&state.published), state.newest(thing, texts))
+    }
+}
+
+impl State {
+    /// What is in no part yet, the older first.
+    fn heads(&self) -> impl Iterator<Item = &Head> {
+        self.sealing.as_deref().into_iter().chain([&self.head])
+    }
+
+    /// A Thing's rows that are in no part yet, in the order in which they came.
+    fn newest(&self, thing: &str, texts: &mut Texts) -> Table {
         let mut table = Table::default();
-        for head in state.sealing.as_deref().into_iter().chain([&state.head]) {
-            table.append(&head.reader().table_of(thing, texts));
+        for head in self.heads() {
+            table.append(head.reader().table_of(thing, texts));
         }
-        (Arc::clone(&state.published), table)
+        table
+    }
+}
+
+/// Things whose rows in memory are looked up under one hold of the lock.
+const BATCH: usize = 64;
+
+/// How Things stood at a time, one after the other.
+pub struct States<'a> {
+    historian: &'a Historian,
+    before: i64,
+    ids: std::vec::IntoIter<Arc<str>>,
+    /// Things of this batch, with their rows in memory.
+    batch: std::vec::IntoIter<(Arc<str>, Table)>,
+    texts: Texts,
+    published: Arc<Published>,
+    parts: LastReader,
+}
+
+impl<'a> States<'a> {
+    fn new(historian: &'a Historian, published: Arc<Published>, ids: Vec<Arc<str>>, at: Timestamp) -> Self {
+        let before = at.as_micros().saturating_add(1);
+        Self {
+            historian,
+            before,
+            ids: ids.into_iter(),
+            batch: Vec::new().into_iter(),
+            texts: Texts::default(),
+            parts: published.last_before(None, before),
+            published,
+        }
+    }
+
+    /// Goes on to the next Things; returns whether there are any.
+    fn go_on(&mut self) -> bool {
+        self.texts = Texts::default();
+        let mut batch = Vec::with_capacity(BATCH.min(self.ids.len()));
+        let state = self.historian.state.lock();
+        for id in self.ids.by_ref().take(BATCH) {
+            let newest = state.newest(&id, &mut self.texts);
+            batch.push((id, newest));
+        }
+        // What was in memory before may be in a part by now.
+        if !Arc::ptr_eq(&self.published, &state.published) {
+            self.published = Arc::clone(&state.published);
+            drop(state);
+            self.parts = self.published.last_before(None, self.before);
+        }
+        self.batch = batch.into_iter();
+        self.batch.len() > 0
+    }
+}
+
+impl Iterator for States<'_> {
+    type Item = Result<ThingState, HistoryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.batch.len() == 0 && !self.go_on() {
+                return None;
+            }
+            let (id, newest) = self.batch.next()?;
+            let mut last = match self.parts.of(&id, &mut self.texts) {
+                Ok(last) => last,
+                Err(error) => return Some(Err(error.into())),
+            };
+            take_newer(&mut last, &newest, self.before);
+            if !last.is_empty() {
+                return Some(Ok(state_of(&id, last, &self.texts)));
+            }
+        }
     }
 }
 
@@ -236,18 +311,31 @@ impl Published {
         parts
     }
 
-    /// The last cell before a time of each column of a Thing.
-    pub(super) fn last_before(
-        &self,
-        thing: &str,
-        family: Option<&str>,
-        before: i64,
-        texts: &mut Texts,
-    ) -> Result<Vec<LastCell>, PartError> {
+    /// Reads the last cells before a time, of the Things of a family or of all.
+    pub(super) fn last_before(&self, family: Option<&str>, before: i64) -> LastReader {
+        let parts = self.relevant(before).into_iter();
+        let parts = parts.filter(|(entry, _)| family.is_none_or(|family| entry.family == family));
+        LastReader { readers: parts.map(|(_, part)| part.reader()).collect(), before }
+    }
+}
+
+/// Reads the last cells before a time.
+pub(super) struct LastReader {
+    /// A keyframe's first, then by rank.
+    readers: Vec<Reader>,
+    before: i64,
+}
+
+impl LastReader {
+    /// The last cell of each column of a Thing. Things asked for in the order of ids cost the least.
+    pub(super) fn of(&mut self, thing: &str, texts: &mut Texts) -> Result<Vec<LastCell>, PartError> {
         let mut last = Vec::new();
-        for (entry, part) in self.relevant(before) {
-            if family.is_none_or(|family| entry.family == family) {
-                take_newer_cells(&mut last, part.last_cells(thing, before, texts)?);
+        for reader in &mut self.readers {
+            let cells = reader.last_cells(thing, self.before, texts)?;
+            if last.is_empty() {
+                last = cells;
+            } else {
+                take_newer_cells(&mut last, cells);
             }
         }
         Ok(last)

@@ -132,7 +132,8 @@ fn how_everything_stood_is_known_also_of_things_that_fell_silent_and_of_what_cam
         plant.seal(BEGIN_S + 3 * DAY_S + 8000);
         plant.maintain(BEGIN_S + 3 * DAY_S + 8000);
     }
-    let all = plant.historian.state_at(Timestamp::from_seconds(BEGIN_S + 2 * DAY_S)).expect("readable");
+    let all = plant.historian.states_at(Timestamp::from_seconds(BEGIN_S + 2 * DAY_S), None);
+    let all: Vec<ThingState> = all.collect::<Result<_, _>>().expect("readable");
     assert_eq!(all.iter().map(|state| state.thing.as_str()).collect::<Vec<_>>(), ["a:b", "a:silent"]);
 }
 

@@ -154,7 +154,7 @@ proptest! {
         let (first, second) = rows.split_at(cut.index(rows.len()));
         let (mut whole, mut newer) = (table(&mut texts, first), table(&mut texts, second));
         newer.tidy();
-        whole.append(&newer);
+        whole.append(newer);
         whole.tidy();
         prop_assert_eq!(whole.len(), naive.len());
         for (row, (second, properties)) in naive.iter().enumerate() {

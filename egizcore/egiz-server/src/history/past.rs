@@ -4,7 +4,6 @@
 //! properties and definitions are known of the present only.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use axum::extract::{RawQuery, State};
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
@@ -53,16 +52,14 @@ pub(crate) async fn state(
     let question = ["state", moment.as_str(), &*caller.principal];
     let after = params.get("cursor").map(|text| cursor::open_text(&key, &question, text)).transpose()?;
     let (items, last) = blocking(&app, move |walk| {
-        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut items: Vec<PastThing> = Vec::with_capacity(limit);
-        for thing in walk.historian().things().range::<String, _>((begin, Bound::Unbounded)) {
+        for state in walk.historian().states_at(at, after.as_deref()) {
             walk.go_on()?;
-            let Some(state) = walk.historian().thing_at(thing, at)? else { continue };
             if items.len() == limit {
                 let last = items.last().map(|item| item.thing_id.clone());
                 return Ok((items, last));
             }
-            items.push(past_thing(state));
+            items.push(past_thing(state?));
         }
         Ok((items, None))
     })

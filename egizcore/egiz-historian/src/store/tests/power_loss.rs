@@ -156,12 +156,11 @@ impl Readable for Content {
         self.0.len() as u64
     }
 
-    fn read_at(&self, position: u64, length: usize) -> io::Result<Bytes> {
+    fn read_at(&self, position: u64, bytes: &mut [u8]) -> io::Result<()> {
         let begin = usize::try_from(position).expect("it is in memory");
-        if begin + length > self.0.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(self.0.slice(begin..begin + length))
+        let content = self.0.get(begin..begin + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        bytes.copy_from_slice(content);
+        Ok(())
     }
 }
 
