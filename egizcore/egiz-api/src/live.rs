@@ -104,6 +104,44 @@ pub struct SearchFailure {
     pub problem: Problem,
 }
 
+/// A text frame for a client that has declared acknowledgements.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event")]
+pub enum AckFrame {
+    /// Somebody waits for an acknowledgement.
+    AckRequested(AckRequested),
+}
+
+/// A write that is done, and that somebody wants acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AckRequested {
+    /// What to send back with `ack`.
+    pub ack: u64,
+    /// The label.
+    pub label: String,
+    /// The Thing.
+    pub thing_id: String,
+    /// JSON pointer to the part of it that was written; empty for the whole.
+    pub path: String,
+    /// The Thing's revision after the write.
+    pub revision: u64,
+    /// The journal's offset of the write.
+    pub offset: u64,
+    /// The write's correlation id.
+    pub correlation_id: String,
+}
+
+/// What came of an acknowledgement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Acknowledgement {
+    /// As an HTTP status: 200 to 299 is good.
+    pub status: u16,
+    /// What the client says besides, or why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+}
+
 /// When it happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -97,6 +97,8 @@ codes! {
     NotAcceptable = "not-acceptable", 406, "None of the accepted media types can be given";
     /// The request's body did not arrive in time.
     RequestTimeout = "request-timeout", 408, "The request did not arrive in time";
+    /// The write is done, and somebody who was to acknowledge it gave no answer in time; `acknowledgements` has each.
+    AcknowledgementTimeout = "acknowledgement-timeout", 408, "A requested acknowledgement did not come in time";
     /// The Thing, device or other entry exists already.
     AlreadyExists = "already-exists", 409, "It exists already";
     /// A `test` of the JSON patch does not hold; `errors` names the place.
@@ -127,6 +129,8 @@ codes! {
     HostNotAllowed = "host-not-allowed", 421, "The server does not answer to this host name";
     /// This `Idempotency-Key` was sent before with another path or body.
     IdempotencyKeyReused = "idempotency-key-reused", 422, "The key belongs to another request";
+    /// The write is done, and somebody who was to acknowledge it did not; `acknowledgements` has each.
+    AcknowledgementFailed = "acknowledgement-failed", 424, "A requested acknowledgement failed";
     /// The site is strict: a Thing that exists is changed only under a condition.
     PreconditionRequired = "precondition-required", 428, "The write needs a condition";
     /// The client sent more than its rate; `Retry-After` says when to go on.
@@ -184,6 +188,10 @@ pub struct Problem {
     /// When to try again, in seconds; also in `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u32>,
+    /// What came of each acknowledgement that was asked for, by label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, crate::live::Acknowledgement>>)]
+    pub acknowledgements: Option<serde_json::Map<String, serde_json::Value>>,
     /// The correlation id under which the log has this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
@@ -218,6 +226,7 @@ impl Problem {
             limit: None,
             revision: None,
             retry_after_s: None,
+            acknowledgements: None,
             trace_id: None,
         }
     }
@@ -251,6 +260,13 @@ impl Problem {
     #[must_use]
     pub fn limit(mut self, limit: u64) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Says what came of each acknowledgement.
+    #[must_use]
+    pub fn acknowledgements(mut self, found: serde_json::Map<String, serde_json::Value>) -> Self {
+        self.acknowledgements = Some(found);
         self
     }
 

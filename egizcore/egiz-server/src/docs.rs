@@ -37,7 +37,7 @@ use crate::{audit, devices, discovered, layout, program, query, registry, templa
         program::metrics,
         socket::upgrade, stream::events, stream::events_of_thing, tickets::create,
     ),
-    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::ThingAt, egiz_api::FeatureAt, egiz_api::Summary, egiz_api::live::Frame, egiz_api::live::SearchFrame)),
+    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::ThingAt, egiz_api::FeatureAt, egiz_api::Summary, egiz_api::live::Frame, egiz_api::live::SearchFrame, egiz_api::live::AckFrame)),
     tags(
         (name = "things", description = "Things and every part of them"),
         (name = "query", description = "Filters, counts, aggregates over live state"),

@@ -11,6 +11,7 @@
 //!
 //! The apply thread hands over what it applied and never waits for a client.
 
+pub(crate) mod acks;
 mod board;
 mod columns;
 mod event;

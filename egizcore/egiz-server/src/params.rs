@@ -9,6 +9,7 @@ use egiz_api::{Code, Problem};
 use percent_encoding::percent_decode_str;
 
 use crate::error::ApiError;
+use crate::live::acks::BUILT_IN;
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -132,38 +133,32 @@ const NOT_SERVED: [(&str, &str); 3] = [
     ),
 ];
 
-/// Acknowledgements that each answer to a write stands for: it is on disk and searches see it.
-const ACKNOWLEDGED: [&str; 2] = ["twin-persisted", "search-persisted"];
-
 /// Refuses what would be answered as if it had not been asked for.
 ///
 /// # Errors
 /// `invalid-parameter`.
 pub(crate) fn refuse_not_served(headers: &HeaderMap) -> Result<(), ApiError> {
-    refuse_not_served_but(headers, "")
-}
-
-/// As [`refuse_not_served`], where one of the fields is served.
-///
-/// # Errors
-/// `invalid-parameter`.
-pub(crate) fn refuse_not_served_but(headers: &HeaderMap, served: &str) -> Result<(), ApiError> {
-    let is_asked_for = |name: &str| name != served && headers.contains_key(name);
-    if let Some((name, reason)) = NOT_SERVED.iter().find(|(name, _)| is_asked_for(name)) {
-        return Err(refused(name, reason));
-    }
+    refuse_past(headers, None)?;
     let labels = headers.get_all("requested-acks").iter().map(|value| value.to_str().unwrap_or("?"));
     let mut labels =
         labels.flat_map(|list| list.split([',', '[', ']', '"', ' '])).filter(|label| !label.is_empty());
-    match labels.find(|label| !ACKNOWLEDGED.contains(label)) {
+    match labels.find(|label| !BUILT_IN.contains(label)) {
         Some(label) => {
             let label: String = label.chars().take(60).collect();
-            let served = ACKNOWLEDGED.join(" and ");
-            Err(refused(
-                "requested-acks",
-                &format!("`{label}` is not served; {served} hold for every answer"),
-            ))
+            Err(refused("requested-acks", &format!("`{label}` is of writes; nothing is written here")))
         }
+        None => Ok(()),
+    }
+}
+
+/// Refuses the fields of [`NOT_SERVED`], but one that is served here.
+///
+/// # Errors
+/// `invalid-parameter`.
+pub(crate) fn refuse_past(headers: &HeaderMap, served: Option<&str>) -> Result<(), ApiError> {
+    let is_asked_for = |name: &str| Some(name) != served && headers.contains_key(name);
+    match NOT_SERVED.iter().find(|(name, _)| is_asked_for(name)) {
+        Some((name, reason)) => Err(refused(name, reason)),
         None => Ok(()),
     }
 }

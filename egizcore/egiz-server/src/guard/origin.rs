@@ -93,7 +93,7 @@ pub(crate) fn write(origin: HeaderValue, headers: &mut HeaderMap) {
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
             "authorization, content-type, if-match, if-none-match, if-equal, condition, min-offset, prefer, \
-             correlation-id, traceparent, idempotency-key, last-event-id",
+             correlation-id, traceparent, idempotency-key, last-event-id, requested-acks, timeout, response-required",
         ),
     );
     headers.insert(

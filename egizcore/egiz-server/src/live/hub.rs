@@ -32,6 +32,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::acks::Acks;
 use super::board::Boards;
 use super::mailbox::Mailbox;
 use super::metrics::LiveMetrics;
@@ -67,6 +68,7 @@ struct Shared {
     worker: Option<Arc<Notify>>,
     boards: Boards,
     tickets: Tickets,
+    acks: Acks,
     clients: AtomicU64,
     stopping: CancellationToken,
 }
@@ -89,6 +91,7 @@ impl Hub {
             worker: worker.clone(),
             boards: Boards::default(),
             tickets: Tickets::default(),
+            acks: Acks::default(),
             clients: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         });
@@ -150,6 +153,10 @@ impl Hub {
 
     pub(crate) fn boards(&self) -> &Boards {
         &self.0.boards
+    }
+
+    pub(crate) fn acks(&self) -> &Acks {
+        &self.0.acks
     }
 
     pub(crate) fn tickets(&self) -> &Tickets {

@@ -1,5 +1,8 @@
 //! What clients ask for, as text frames: read strictly, answered with the id they came with.
 
+use std::time::Duration;
+
+use egiz_api::live::Acknowledgement;
 use egiz_api::{Code, Problem};
 use egiz_model::record::{Preconditions, WriteOperation};
 use egiz_model::{Offset, ThingId};
@@ -7,6 +10,7 @@ use egiz_twin::Filter;
 use egiz_twin::interest::Target;
 use serde_json::{Map, Value};
 
+use super::acks;
 use super::mailbox::Mode;
 use crate::body::json;
 use crate::error::ApiError;
@@ -15,7 +19,8 @@ use crate::query::{self, PageRequest};
 use crate::{page, target};
 
 /// What a client may ask for.
-const ACTIONS: &str = "subscribe, unsubscribe, search, request, cancel, ping, put, merge and delete";
+const ACTIONS: &str =
+    "subscribe, unsubscribe, search, request, cancel, declare, ack, ping, put, merge and delete";
 /// The most pages that one command asks for.
 const PAGES_MAX: u32 = 10_000;
 
@@ -50,6 +55,9 @@ pub(crate) struct Write {
     pub(crate) if_none_match: String,
     pub(crate) condition: String,
     pub(crate) correlation: Option<String>,
+    /// Whose acknowledgements the answer waits for, and how long.
+    pub(crate) acknowledgements: Vec<String>,
+    pub(crate) patience: Duration,
 }
 
 impl Write {
@@ -71,6 +79,8 @@ pub(crate) enum Command {
     Search(Box<PageRequest>),
     Request { search: u32, pages: u32 },
     Cancel(u32),
+    Declare(Vec<String>),
+    Acknowledge(u64, Acknowledgement),
     Ping,
     Write(Box<Write>),
 }
@@ -116,10 +126,20 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
         "search" => &["filter", "fields", "sort", "limit", "cursor", "metadata"],
         "request" => &["search", "pages"],
         "cancel" => &["search"],
+        "declare" => &["acks"],
+        "ack" => &["ack", "status", "payload"],
         "ping" => &[],
-        "put" | "merge" | "delete" => {
-            &["thingId", "path", "value", "ifMatch", "ifNoneMatch", "condition", "correlationId"]
-        }
+        "put" | "merge" | "delete" => &[
+            "thingId",
+            "path",
+            "value",
+            "ifMatch",
+            "ifNoneMatch",
+            "condition",
+            "correlationId",
+            "requestedAcks",
+            "timeoutMs",
+        ],
         other => {
             return Err(refused("action", &format!("`{other}` is not known; allowed are {ACTIONS}")));
         }
@@ -142,6 +162,20 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
             Command::Request { search, pages }
         }
         "cancel" => Command::Cancel(numbered(members, "search")?),
+        "declare" => {
+            let labels = labels(members, "acks")?;
+            if labels.is_empty() {
+                return Err(refused("acks", "it is no array of labels"));
+            }
+            Command::Declare(labels)
+        }
+        "ack" => {
+            let ack = number(members, "ack")?.ok_or_else(|| refused("ack", "it is missing"))?;
+            let status = number(members, "status")?.unwrap_or(200);
+            let status = u16::try_from(status).ok().filter(|status| (200..600).contains(status));
+            let status = status.ok_or_else(|| refused("status", "allowed are 200 to 599"))?;
+            Command::Acknowledge(ack, Acknowledgement { status, payload: members.get("payload").cloned() })
+        }
         "ping" => Command::Ping,
         _ => Command::Write(Box::new(Write {
             thing: target::thing_id(
@@ -163,8 +197,41 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
             if_none_match: text(members, "ifNoneMatch")?.unwrap_or_default().to_owned(),
             condition: text(members, "condition")?.unwrap_or_default().to_owned(),
             correlation: text(members, "correlationId")?.map(str::to_owned),
+            acknowledgements: of_write(labels(members, "requestedAcks")?)?,
+            patience: patience(members)?,
         })),
     })
+}
+
+/// An array of labels; none where it is missing.
+fn labels(members: &Map<String, Value>, name: &str) -> Result<Vec<String>, ApiError> {
+    let Some(labels) = members.get(name) else { return Ok(Vec::new()) };
+    let labels = labels.as_array().ok_or_else(|| refused(name, "it is no array of labels"))?;
+    let label = |label: &Value| {
+        let label = label.as_str().ok_or_else(|| refused(name, "it is no array of labels"))?;
+        acks::check_label(label).map_err(|reason| refused(name, &reason))?;
+        Ok(label.to_owned())
+    };
+    labels.iter().map(label).collect()
+}
+
+/// The labels that a write waits for, without those that every answer stands for.
+fn of_write(mut labels: Vec<String>) -> Result<Vec<String>, ApiError> {
+    labels.retain(|label| !acks::BUILT_IN.contains(&label.as_str()));
+    labels.sort_unstable();
+    labels.dedup();
+    if labels.len() > acks::LABELS_PER_WRITE {
+        return Err(refused("requestedAcks", &format!("at most {} labels", acks::LABELS_PER_WRITE)));
+    }
+    Ok(labels)
+}
+
+fn patience(members: &Map<String, Value>) -> Result<Duration, ApiError> {
+    let patience_ms = number(members, "timeoutMs")?.unwrap_or(5_000);
+    if !(1..=60_000).contains(&patience_ms) {
+        return Err(refused("timeoutMs", "allowed are 1 to 60000"));
+    }
+    Ok(Duration::from_millis(patience_ms))
 }
 
 fn search(members: &Map<String, Value>) -> Result<PageRequest, ApiError> {

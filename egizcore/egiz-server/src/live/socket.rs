@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use self::outlet::Outlet;
+use super::acks::Declarations;
 use super::board::{Collected, Listener, Told};
 use super::event::mark;
 use super::feed::{Feed, Step};
@@ -99,6 +100,7 @@ struct Client {
     subscriptions: BTreeMap<u32, Subscription>,
     next_number: u32,
     searches: Searches,
+    declarations: Declarations,
     /// Bounded: at the bound nothing more is read from the client.
     writes: FuturesOrdered<BoxFuture<'static, Written>>,
     /// Pings sent since the client was last heard.
@@ -143,6 +145,7 @@ impl Client {
         Self {
             outlet: Outlet::new(sink, hub.metrics().frames.clone(), hub.settings().write_patience),
             hub,
+            declarations: ports.hub.acks().client(),
             searches: Searches::new(ports.clone(), Arc::clone(&caller.correlation)),
             ports,
             caller,
@@ -207,6 +210,7 @@ impl Client {
                 },
                 Some((id, result)) = self.writes.next() => self.answer_and_flush(id, result).await,
                 Some(frames) = self.searches.next() => self.send_found(frames).await,
+                Some(request) = self.declarations.next() => self.send_text(request).await,
                 () = self.ready.notified() => {
                     self.subscriptions.values_mut().for_each(|subscription| subscription.pending = true);
                     self.send().await
@@ -243,6 +247,11 @@ impl Client {
                 self.outlet.frame(*number, &mut subscription.seq, frame.event, &frame.rest).await?;
             }
         }
+        self.outlet.flush().await
+    }
+
+    async fn send_text(&mut self, frame: Vec<u8>) -> Result<(), End> {
+        self.outlet.text(frame).await?;
         self.outlet.flush().await
     }
 

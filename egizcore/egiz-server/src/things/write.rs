@@ -15,6 +15,7 @@ use egiz_model::record::{Body as RecordBody, Preconditions, ThingWrite, WriteOpe
 use egiz_twin::{Filter, Outcome, ThingRef, WriteOutcome, entity_tag};
 use serde::Deserialize;
 
+use super::acknowledge::Wish;
 use super::partwise::{self, PartConditions};
 use crate::app::App;
 use crate::caller::Caller;
@@ -23,6 +24,7 @@ use crate::error::ApiError;
 use crate::fields::Shown;
 use crate::params::{self, Params};
 use crate::ports::Applied;
+use crate::settings::ServerSettings;
 use crate::target::{self, Target};
 use crate::{body, present, respond, strict, submit};
 
@@ -33,19 +35,23 @@ pub(crate) const ACCEPT_PATCH: &str =
 /// RFC 7240 §3.
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-const KNOWN: [&str; 2] = ["condition", "if-equal"];
+const KNOWN: [&str; 5] = ["condition", "if-equal", "requested-acks", "timeout", "response-required"];
 
 /// Creates a Thing; the id comes with it.
 #[utoipa::path(post, path = "/api/v1/things", tag = "things", request_body = Thing,
     params(
         ("Prefer" = Option<String>, Header, description = "`return=minimal` leaves the body out"),
         ("Idempotency-Key" = Option<String>, Header, description = "A request sent again with the same key is answered as before, not carried out again"),
+        ("requested-acks" = Option<String>, Header, description = "Labels whose acknowledgement the answer waits for, commas between; also as a parameter"),
+        ("timeout" = Option<String>, Header, description = "How long it waits at most, such as `250ms` or `5s`; also as a parameter"),
+        ("response-required" = Option<bool>, Header, description = "`false` answers 202 without a body; also as a parameter"),
     ),
     responses(
         (status = 201, description = "The Thing", body = Thing, headers(
             ("Location" = String, description = "Where it is"), ("ETag" = String, description = "Such as `\"rev:1@1235\"`"),
             ("egiz-revision" = u64, description = "Its revision"),
             ("egiz-offset" = u64, description = "The offset of the write"))),
+        (status = 202, description = "Done, with `response-required: false`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn create(
@@ -60,7 +66,7 @@ pub(crate) async fn create(
     let content = body::read(&headers, content, settings).await?;
     body::json::check(&content, settings.json_depth_max)?;
     let thing = id_in(&content, &settings.sites)?;
-    let asked = Asked::of(raw.as_deref(), &headers)?;
+    let asked = Asked::of(raw.as_deref(), &headers, settings)?;
     let target = Target { thing, pointer: String::new() };
     write(&app, &caller, &target, WriteOperation::Create, &content, &asked).await
 }
@@ -74,11 +80,15 @@ pub(crate) async fn create(
         ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
         ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+        ("requested-acks" = Option<String>, Header, description = "Labels whose acknowledgement the answer waits for, commas between; also as a parameter"),
+        ("timeout" = Option<String>, Header, description = "How long it waits at most, such as `250ms` or `5s`; also as a parameter"),
+        ("response-required" = Option<bool>, Header, description = "`false` answers 202 without a body; also as a parameter"),
     ),
     responses(
         (status = 201, description = "Created", body = Thing),
         (status = 200, description = "Replaced, with `Prefer: return=representation`", body = Thing),
         (status = 204, description = "Replaced, or it was so already"),
+        (status = 202, description = "Done, with `response-required: false`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn put_thing(
@@ -102,11 +112,15 @@ pub(crate) async fn put_thing(
         ("If-None-Match" = Option<String>, Header, description = "`*` creates only"),
         ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+        ("requested-acks" = Option<String>, Header, description = "Labels whose acknowledgement the answer waits for, commas between; also as a parameter"),
+        ("timeout" = Option<String>, Header, description = "How long it waits at most, such as `250ms` or `5s`; also as a parameter"),
+        ("response-required" = Option<bool>, Header, description = "`false` answers 202 without a body; also as a parameter"),
     ),
     responses(
         (status = 201, description = "Created", body = serde_json::Value),
         (status = 200, description = "Replaced, with `Prefer: return=representation`", body = serde_json::Value),
         (status = 204, description = "Replaced, or it was so already"),
+        (status = 202, description = "Done, with `response-required: false`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn put_part(
@@ -131,7 +145,7 @@ async fn put(
     let settings = &app.ports.settings;
     let target = Target::of(uri.path(), &settings.sites)?;
     body::want_json(headers)?;
-    let asked = Asked::of(raw, headers)?;
+    let asked = Asked::of(raw, headers, settings)?;
     let content = body::read(headers, content, settings).await?;
     body::json::check(&content, settings.json_depth_max)?;
     write(app, caller, &target, WriteOperation::Put, &content, &asked).await
@@ -148,11 +162,15 @@ async fn put(
         ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
         ("merge-thing-patch-conditions" = Option<String>, Header, description = "JSON: pointers into a merge patch, each with the RQL on which that part stays"),
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+        ("requested-acks" = Option<String>, Header, description = "Labels whose acknowledgement the answer waits for, commas between; also as a parameter"),
+        ("timeout" = Option<String>, Header, description = "How long it waits at most, such as `250ms` or `5s`; also as a parameter"),
+        ("response-required" = Option<bool>, Header, description = "`false` answers 202 without a body; also as a parameter"),
     ),
     responses(
         (status = 201, description = "Created", body = Thing),
         (status = 200, description = "Changed, with `Prefer: return=representation`", body = Thing),
         (status = 204, description = "Changed, or it was so already"),
+        (status = 202, description = "Done, with `response-required: false`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn patch_thing(
@@ -178,11 +196,15 @@ pub(crate) async fn patch_thing(
         ("if-equal" = Option<String>, Header, description = "`skip` answers 412 where nothing would change"),
         ("merge-thing-patch-conditions" = Option<String>, Header, description = "JSON: pointers into a merge patch, each with the RQL on which that part stays"),
         ("Prefer" = Option<String>, Header, description = "`return=representation` or `return=minimal`"),
+        ("requested-acks" = Option<String>, Header, description = "Labels whose acknowledgement the answer waits for, commas between; also as a parameter"),
+        ("timeout" = Option<String>, Header, description = "How long it waits at most, such as `250ms` or `5s`; also as a parameter"),
+        ("response-required" = Option<bool>, Header, description = "`false` answers 202 without a body; also as a parameter"),
     ),
     responses(
         (status = 201, description = "Created", body = serde_json::Value),
         (status = 200, description = "Changed, with `Prefer: return=representation`", body = serde_json::Value),
         (status = 204, description = "Changed, or it was so already"),
+        (status = 202, description = "Done, with `response-required: false`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn patch_part(
@@ -216,13 +238,16 @@ async fn patch(
         _ => None,
     };
     let asked = match conditions {
-        Some(_) => Asked::of_merge_in_parts(raw, headers)?,
-        None => Asked::of(raw, headers)?,
+        Some(_) => Asked::of_merge_in_parts(raw, headers, settings)?,
+        None => Asked::of(raw, headers, settings)?,
     };
     let content = body::read(headers, content, settings).await?;
     body::json::check(&content, settings.json_depth_max)?;
     match conditions {
-        Some(conditions) => partwise::merge(app, caller, &target, &content, &conditions, &asked).await,
+        Some(conditions) => {
+            let response = partwise::merge(app, caller, &target, &content, &conditions, &asked).await?;
+            asked.acknowledgements.fulfil(app, caller, &target, response).await
+        }
         None => write(app, caller, &target, operation, &content, &asked).await,
     }
 }
@@ -233,9 +258,13 @@ async fn patch(
         ("thingId" = String, Path, description = "`<site>:<name>`; a bare name where one site is configured"),
         ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
         ("If-Match" = Option<String>, Header, description = "The state that is to be deleted"),
+        ("requested-acks" = Option<String>, Header, description = "Labels whose acknowledgement the answer waits for, commas between; also as a parameter"),
+        ("timeout" = Option<String>, Header, description = "How long it waits at most, such as `250ms` or `5s`; also as a parameter"),
+        ("response-required" = Option<bool>, Header, description = "`false` answers 202 without a body; also as a parameter"),
     ),
     responses(
         (status = 204, description = "Deleted"),
+        (status = 202, description = "Done, with `response-required: false`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn delete_thing(
@@ -255,9 +284,13 @@ pub(crate) async fn delete_thing(
         ("path" = String, Path, description = "Names with `/` between; inside a name `~1` stands for `/`, `~0` for `~`"),
         ("condition" = Option<String>, Query, description = "RQL that must hold for the Thing as it is; also as a header"),
         ("If-Match" = Option<String>, Header, description = "The state that is to be deleted"),
+        ("requested-acks" = Option<String>, Header, description = "Labels whose acknowledgement the answer waits for, commas between; also as a parameter"),
+        ("timeout" = Option<String>, Header, description = "How long it waits at most, such as `250ms` or `5s`; also as a parameter"),
+        ("response-required" = Option<bool>, Header, description = "`false` answers 202 without a body; also as a parameter"),
     ),
     responses(
         (status = 204, description = "Deleted"),
+        (status = 202, description = "Done, with `response-required: false`"),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn delete_part(
@@ -278,7 +311,7 @@ async fn delete(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let target = Target::of(uri.path(), &app.ports.settings.sites)?;
-    let asked = Asked::of(raw, headers)?;
+    let asked = Asked::of(raw, headers, &app.ports.settings)?;
     write(app, caller, &target, WriteOperation::Delete, b"", &asked).await
 }
 
@@ -290,6 +323,7 @@ pub(crate) struct Asked {
     pub(super) condition: String,
     refuse_unchanged: bool,
     representation: Option<bool>,
+    acknowledgements: Wish,
 }
 
 impl Asked {
@@ -297,18 +331,22 @@ impl Asked {
     ///
     /// # Errors
     /// `malformed-entity-tag`, `invalid-parameter`.
-    fn of(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
-        params::refuse_not_served(headers)?;
-        Self::read(raw, headers)
+    fn of(raw: Option<&str>, headers: &HeaderMap, settings: &ServerSettings) -> Result<Self, ApiError> {
+        params::refuse_past(headers, None)?;
+        Self::read(raw, headers, settings)
     }
 
     /// As [`Self::of`], for a merge patch that has conditions for its parts.
-    fn of_merge_in_parts(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
-        params::refuse_not_served_but(headers, partwise::FIELD)?;
-        Self::read(raw, headers)
+    fn of_merge_in_parts(
+        raw: Option<&str>,
+        headers: &HeaderMap,
+        settings: &ServerSettings,
+    ) -> Result<Self, ApiError> {
+        params::refuse_past(headers, Some(partwise::FIELD))?;
+        Self::read(raw, headers, settings)
     }
 
-    fn read(raw: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
+    fn read(raw: Option<&str>, headers: &HeaderMap, settings: &ServerSettings) -> Result<Self, ApiError> {
         let params = Params::parse(raw, &KNOWN)?;
         let (if_match, if_none_match) = conditional::preconditions(headers)?;
         let refuse_unchanged = match params.or_field(headers, "if-equal")? {
@@ -324,6 +362,7 @@ impl Asked {
             condition: params.or_field(headers, "condition")?.unwrap_or_default().to_owned(),
             refuse_unchanged,
             representation: preference(headers),
+            acknowledgements: Wish::of(&params, headers, settings)?,
         })
     }
 
@@ -414,7 +453,8 @@ async fn write(
     let place = (&*target.thing, &*target.pointer);
     let preconditions = strict::preconditions(&app.ports, place, operation, asked.preconditions())?;
     let applied = submit_write(app, caller, target, operation, &content, preconditions).await?;
-    answer(app, target, asked, applied)
+    let response = answer(app, target, asked, applied)?;
+    asked.acknowledgements.fulfil(app, caller, target, response).await
 }
 
 /// Submits one write and waits for its outcome.

@@ -272,11 +272,12 @@ async fn what_would_be_answered_as_if_it_had_not_been_asked_for_is_refused() {
         Answer::of(put).await.problem("invalid-parameter");
     }
     for (labels, status) in
-        [("twin-persisted, search-persisted", 204), ("[\"twin-persisted\",\"other\"]", 400)]
+        [("twin-persisted, search-persisted", 204), ("[\"twin-persisted\",\"other\"]", 424)]
     {
         let put = server.request("PUT", THING).json(&oven()).header("requested-acks", labels);
         assert_eq!(Answer::of(put).await.status, status);
     }
+    Answer::of(server.get(THING).header("requested-acks", "other")).await.problem("invalid-parameter");
     assert_eq!(server.read(THING).await["_revision"], 1);
 }
 

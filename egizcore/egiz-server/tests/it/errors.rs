@@ -121,6 +121,7 @@ fn every_code_is_provoked_by_a_test() {
         include_str!("limits.rs"),
         include_str!("tokens.rs"),
         include_str!("idempotency.rs"),
+        include_str!("../live/acks.rs"),
     ]
     .concat();
     let missing: BTreeSet<&str> = egiz_api::Code::ALL

@@ -1,6 +1,7 @@
 //! Live subscriptions over real sockets, held against the engine.
 
 mod access;
+mod acks;
 mod columns;
 mod corners;
 mod events;

@@ -12,9 +12,11 @@ use tokio::time::Instant;
 
 use super::{Client, Columns, End, Source, Subscription};
 use crate::error::ApiError;
+use crate::live::acks::About;
 use crate::live::board::Told;
 use crate::live::feed::{Beginning, Feed};
 use crate::live::fields_of;
+use crate::live::hub::Hub;
 use crate::live::request::{self, Command, Format, Subscribe, Write};
 use crate::live::subscriber::Wish;
 use crate::ports::{Applied, SubmitError};
@@ -72,6 +74,14 @@ impl Client {
             Ok(Command::Cancel(search)) => {
                 let cancelled = self.searches.cancel(search);
                 self.answer_and_flush(id, cancelled.map(|()| json!({"search": search}))).await
+            }
+            Ok(Command::Declare(labels)) => {
+                let declared = self.declare(labels);
+                self.answer_and_flush(id, declared.map(|()| json!({}))).await
+            }
+            Ok(Command::Acknowledge(number, ack)) => {
+                let is_awaited = self.declarations.acknowledge(number, ack);
+                self.answer_and_flush(id, Ok(json!({"ack": number, "awaited": is_awaited}))).await
             }
             Ok(Command::Write(write)) => match self.submit(*write) {
                 Ok(written) => {
@@ -141,11 +151,11 @@ impl Client {
             return Err(ApiError::new(Code::Forbidden, "the role does not allow changes"));
         }
         let is_usable = |text: &&str| text.len() <= CORRELATION_BYTES_MAX && text.is_ascii();
-        let correlation = write.correlation.as_deref().filter(is_usable);
+        let correlation = write.correlation.clone().filter(|text| is_usable(&text.as_str()));
         let header = Header {
             received: (self.ports.clock)(),
             principal: &self.caller.principal,
-            correlation: correlation.unwrap_or(&self.caller.correlation),
+            correlation: correlation.as_deref().unwrap_or(&self.caller.correlation),
         };
         let content = match write.operation {
             WriteOperation::Delete => String::new(),
@@ -165,7 +175,20 @@ impl Client {
         });
         let record = Record { header, body }.to_bytes();
         let writes = Arc::clone(&self.ports.writes);
-        Ok(async move { outcome(writes.submit(vec![record]).await, &write) })
+        let hub = self.hub.clone();
+        let correlation = correlation.map_or_else(|| Arc::clone(&self.caller.correlation), Arc::from);
+        Ok(async move {
+            let done = outcome(writes.submit(vec![record]).await, &write)?;
+            acknowledged(&hub, &write, &correlation, done).await
+        })
+    }
+
+    /// Takes labels whose acknowledgements this client gives from now on.
+    fn declare(&mut self, labels: Vec<String>) -> Result<(), ApiError> {
+        if !self.caller.may_write() {
+            return Err(ApiError::new(Code::Forbidden, "the role does not allow acknowledgements"));
+        }
+        self.declarations.declare(labels)
     }
 
     /// Begins a subscription and answers; `Some` is why not.
@@ -218,6 +241,30 @@ impl Client {
         self.subscriptions.insert(number, subscription);
         Ok(None)
     }
+}
+
+/// Puts the answer to a write that is done off until others have acknowledged it.
+async fn acknowledged(
+    hub: &Hub,
+    write: &Write,
+    correlation: &str,
+    mut done: Value,
+) -> Result<Value, ApiError> {
+    if write.acknowledgements.is_empty() {
+        return Ok(done);
+    }
+    let number = |name: &str| done[name].as_u64().unwrap_or_default();
+    let about = About {
+        thing: &write.thing,
+        path: &write.path,
+        revision: number("revision"),
+        offset: number("offset"),
+        correlation,
+    };
+    let asked = hub.acks().ask(&write.acknowledgements, &about);
+    let found = asked.all(write.patience).await.map_err(|problem| problem.revision(Some(about.revision)))?;
+    done["acknowledgements"] = found.into();
+    Ok(done)
 }
 
 /// What a client is told of its write.
