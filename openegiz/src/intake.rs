@@ -10,6 +10,7 @@ use egiz_journal::{AppendError, Batch, Permit};
 use egiz_model::Offset;
 use egiz_model::record::{Body, Header, Record};
 
+use crate::correlation;
 use crate::pipeline::Pipeline;
 
 /// The way of MQTT messages.
@@ -56,7 +57,7 @@ impl Intake for MqttIntake {
                 let source = Source {
                     received,
                     principal: &client.principal,
-                    correlation: correlation(publish),
+                    correlation: correlation::of(publish.correlation(), ""),
                     topic: publish.topic(),
                     qos: publish.qos(),
                     retain: publish.retain(),
@@ -93,10 +94,4 @@ impl Intake for MqttIntake {
         };
         self.pipeline.submit(batch, *permit, Box::new(on_durable));
     }
-}
-
-/// The correlation id that came along, if it has the right form.
-fn correlation(publish: &Publish) -> &str {
-    let text = publish.correlation();
-    if egiz_service::correlation::CorrelationId::parse(text).is_some() { text } else { "" }
 }

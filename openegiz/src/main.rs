@@ -9,6 +9,7 @@ mod archive;
 mod caretaker;
 mod certificates;
 mod cli;
+mod correlation;
 mod door;
 mod elsewhere;
 mod gate;

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use e2e::web_socket::Client;
 use e2e::{Mosquitto, Program, ProgramOptions, mqtt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -106,6 +107,29 @@ async fn telemetry_by_another_broker_reaches_live_state() -> anyhow::Result<()> 
         program.restart().await?;
         wait_for_number(&program, "oven-001", 800).await?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_goes_on_through_another_broker() -> anyhow::Result<()> {
+    let mosquitto = Mosquitto::start().await?;
+    let program = Program::start(external(mosquitto.port, "")).await?;
+    wait_for_part(&program, "mqtt-external-plant", "up").await?;
+    publish(mosquitto.port, "oven-001", 1..=1).await?;
+    wait_for_number(&program, "oven-001", 1).await?;
+    let mut client = Client::connect(&program.web_socket_url()).await?;
+    client.send(&json!({"action": "subscribe", "thingId": "oven-001", "snapshot": false})).await?;
+    client.until(|frame| frame["ok"] == true).await?;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let status = Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &mosquitto.port.to_string(), "-V", "5", "-q", "1"])
+        .args(["-D", "publish", "user-property", "traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")])
+        .args(["-t", "sensors/factory/oven-001/telemetry", "-m", "{\"counter\":{\"number\":2}}"])
+        .status()
+        .await?;
+    assert!(status.success(), "{status}");
+    let event = client.until(|frame| frame["properties"]["number"] == 2).await?;
+    assert_eq!(event["cause"]["correlationId"], trace, "{event}");
     Ok(())
 }
 

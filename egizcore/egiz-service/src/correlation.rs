@@ -12,7 +12,7 @@ use crate::RandomSource;
 pub const HTTP_HEADER: &str = "x-correlation-id";
 /// The shorter name: an HTTP header, and the name of the MQTT 5 user property.
 pub const SHORT_NAME: &str = "correlation-id";
-/// The W3C header whose trace id is taken when no correlation id is given.
+/// The W3C header, and MQTT 5 user property, whose trace id is taken when no correlation id is given.
 pub const TRACEPARENT: &str = "traceparent";
 
 const MAX_CHARS: usize = 128;
@@ -33,21 +33,7 @@ impl CorrelationId {
 
     /// Takes the trace id from a `traceparent` header, if the header is valid.
     pub fn from_traceparent(text: &str) -> Option<CorrelationId> {
-        let lower_hex = |part: &str, length: usize| {
-            part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        let mut parts = text.split('-');
-        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        // A later version may append parts; version 00 may not, and ff is forbidden.
-        let well_formed = lower_hex(version, 2)
-            && version != "ff"
-            && (version != "00" || parts.next().is_none())
-            && lower_hex(trace, 32)
-            && lower_hex(parent, 16)
-            && lower_hex(flags, 2)
-            && trace.bytes().any(|b| b != b'0')
-            && parent.bytes().any(|b| b != b'0');
-        well_formed.then(|| CorrelationId(trace.into()))
+        trace_id(text).map(|trace| CorrelationId(trace.into()))
     }
 
     /// Makes an id of 32 hexadecimal digits, which is a valid trace id, too.
@@ -70,6 +56,25 @@ impl CorrelationId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The trace id in a `traceparent`, if that is valid.
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    let lower_hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mut parts = traceparent.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    // A later version may append parts; version 00 may not, and ff is forbidden.
+    let well_formed = lower_hex(version, 2)
+        && version != "ff"
+        && (version != "00" || parts.next().is_none())
+        && lower_hex(trace, 32)
+        && lower_hex(parent, 16)
+        && lower_hex(flags, 2)
+        && trace.bytes().any(|b| b != b'0')
+        && parent.bytes().any(|b| b != b'0');
+    well_formed.then_some(trace)
 }
 
 impl fmt::Display for CorrelationId {

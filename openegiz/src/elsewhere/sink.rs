@@ -8,7 +8,9 @@ use egiz_ingest::{Ingest, Message, Receipt, Room, Sink, Source};
 use egiz_journal::{AppendError, Batch, Permit};
 
 use egiz_model::Offset;
+use egiz_service::correlation::{SHORT_NAME, TRACEPARENT};
 
+use crate::correlation;
 use crate::pipeline::Pipeline;
 
 /// Maps messages to records and commits them.
@@ -40,7 +42,7 @@ impl Sink for Records {
                 let source = Source {
                     received,
                     principal: broker,
-                    correlation: correlation(message),
+                    correlation: correlation_of(message),
                     topic: &message.topic,
                     qos: message.qos,
                     // Retained messages are the external broker's to keep and to give.
@@ -63,8 +65,6 @@ impl Sink for Records {
     }
 }
 
-/// The correlation id that came along, if it has the right form.
-fn correlation(message: &Message) -> &str {
-    let text = message.user_property("correlation-id");
-    if egiz_service::correlation::CorrelationId::parse(text).is_some() { text } else { "" }
+fn correlation_of(message: &Message) -> &str {
+    correlation::of(message.user_property(SHORT_NAME), message.user_property(TRACEPARENT))
 }
