@@ -1,6 +1,7 @@
 //! Things over REST: the collection, one Thing, and every part of it as a resource of its own.
 
 pub(crate) mod acknowledge;
+pub(crate) mod asked;
 pub(crate) mod bulk;
 pub(crate) mod import;
 pub(crate) mod partwise;

@@ -13,7 +13,8 @@ use egiz_model::record::{Preconditions, WriteOperation};
 use egiz_twin::{Filter, Outcome, Refusal, ThingRef, WriteOutcome};
 use serde_json::Value;
 
-use super::write::{Asked, answer, submit_write, with_whole_id};
+use super::asked::Asked;
+use super::write::{answer, submit_write, with_whole_id};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;

@@ -115,8 +115,8 @@ pub(crate) async fn answer(
     } else {
         let pause = Duration::from_millis(app.ports.settings.stream_pause_ms);
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let send = Send { app: app.clone(), caller: caller.clone(), sender, pause, _permit: permit };
-        tokio::spawn(send.all(first, form));
+        let sending = Sending { app: app.clone(), caller: caller.clone(), sender, pause, _permit: permit };
+        tokio::spawn(sending.all(first, form));
         let mut response = Response::new(body(receiver));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -194,7 +194,7 @@ impl Walk {
 }
 
 /// Sends a list to one client.
-struct Send {
+struct Sending {
     app: App,
     caller: Caller,
     sender: mpsc::Sender<Sent>,
@@ -202,7 +202,7 @@ struct Send {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Send {
+impl Sending {
     /// Ends with the list, or as soon as the client is gone or takes nothing for `pause`: the place among the streams is
     /// then free again.
     async fn all(self, first: Piece, form: Form) {

@@ -12,19 +12,16 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Problem, Thing};
 use egiz_model::record::{Body as RecordBody, Preconditions, ThingWrite, WriteOperation};
-use egiz_twin::{Filter, Outcome, ThingRef, WriteOutcome, entity_tag};
+use egiz_twin::{Outcome, WriteOutcome, entity_tag};
 use serde::Deserialize;
 
-use super::acknowledge::Wish;
+use super::asked::Asked;
 use super::partwise::{self, PartConditions};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::conditional;
 use crate::error::ApiError;
 use crate::fields::Shown;
-use crate::params::{self, Params};
 use crate::ports::Applied;
-use crate::settings::ServerSettings;
 use crate::target::{self, Target};
 use crate::{body, present, respond, strict, submit};
 
@@ -34,8 +31,6 @@ pub(crate) const ACCEPT_PATCH: &str =
 
 /// RFC 7240 §3.
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-
-const KNOWN: [&str; 5] = ["condition", "if-equal", "requested-acks", "timeout", "response-required"];
 
 /// Creates a Thing; the id comes with it.
 #[utoipa::path(post, path = "/api/v1/things", tag = "things", request_body = Thing,
@@ -313,95 +308,6 @@ async fn delete(
     let target = Target::of(uri.path(), &app.ports.settings.sites)?;
     let asked = Asked::of(raw, headers, &app.ports.settings)?;
     write(app, caller, &target, WriteOperation::Delete, b"", &asked).await
-}
-
-/// What a write's headers and parameters ask for.
-#[derive(Debug, Default)]
-pub(crate) struct Asked {
-    pub(super) if_match: String,
-    pub(super) if_none_match: String,
-    pub(super) condition: String,
-    refuse_unchanged: bool,
-    representation: Option<bool>,
-    acknowledgements: Wish,
-}
-
-impl Asked {
-    /// Reads them; tags and options are checked, the condition is left to the engine.
-    ///
-    /// # Errors
-    /// `malformed-entity-tag`, `invalid-parameter`.
-    fn of(raw: Option<&str>, headers: &HeaderMap, settings: &ServerSettings) -> Result<Self, ApiError> {
-        params::refuse_past(headers, None)?;
-        Self::read(raw, headers, settings)
-    }
-
-    /// As [`Self::of`], for a merge patch that has conditions for its parts.
-    fn of_merge_in_parts(
-        raw: Option<&str>,
-        headers: &HeaderMap,
-        settings: &ServerSettings,
-    ) -> Result<Self, ApiError> {
-        params::refuse_past(headers, Some(partwise::FIELD))?;
-        Self::read(raw, headers, settings)
-    }
-
-    fn read(raw: Option<&str>, headers: &HeaderMap, settings: &ServerSettings) -> Result<Self, ApiError> {
-        let params = Params::parse(raw, &KNOWN)?;
-        let (if_match, if_none_match) = conditional::preconditions(headers)?;
-        let refuse_unchanged = match params.or_field(headers, "if-equal")? {
-            None | Some("update" | "skip-minimizing-merge") => false,
-            Some("skip") => true,
-            Some(_) => {
-                return Err(params::refused("if-equal", "it must be update, skip or skip-minimizing-merge"));
-            }
-        };
-        Ok(Self {
-            if_match,
-            if_none_match,
-            condition: params.or_field(headers, "condition")?.unwrap_or_default().to_owned(),
-            refuse_unchanged,
-            representation: preference(headers),
-            acknowledgements: Wish::of(&params, headers, settings)?,
-        })
-    }
-
-    /// As a record takes them.
-    pub(super) fn preconditions(&self) -> Preconditions<'_> {
-        Preconditions {
-            if_match: &self.if_match,
-            if_none_match: &self.if_none_match,
-            condition: &self.condition,
-        }
-    }
-
-    /// Whether the condition holds for the Thing; one that cannot be read is left to the engine to name.
-    pub(super) fn condition_holds(&self, thing: ThingRef<'_>) -> bool {
-        self.condition.is_empty() || Filter::parse(&self.condition).is_ok_and(|filter| filter.matches(thing))
-    }
-
-    /// The condition, and that the Thing is still at this revision.
-    pub(super) fn condition_at(&self, revision: u64) -> String {
-        if self.condition.is_empty() {
-            format!("eq(_revision,{revision})")
-        } else {
-            format!("and(eq(_revision,{revision}),{})", self.condition)
-        }
-    }
-}
-
-/// `Prefer: return=…` (RFC 7240): whether the answer is to show what was written.
-fn preference(headers: &HeaderMap) -> Option<bool> {
-    headers
-        .get_all(HeaderName::from_static("prefer"))
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split([',', ';']))
-        .find_map(|preference| match preference.trim().to_ascii_lowercase().as_str() {
-            "return=representation" => Some(true),
-            "return=minimal" => Some(false),
-            _ => None,
-        })
 }
 
 #[derive(Deserialize)]
