@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use egiz_historian::{Historian, HistoryError, Intake};
+use egiz_historian::{Historian, HistoryError, Intake, Status};
 use egiz_journal::Committed;
 use egiz_model::Offset;
 use egiz_model::record::Record;
@@ -68,6 +68,8 @@ struct Trouble {
     part: Part,
     sealing: Option<String>,
     maintaining: Option<String>,
+    /// Its files take nearly what they may, or more.
+    space: Option<String>,
     is_full: bool,
     /// The history thread ended before its time.
     has_ended: bool,
@@ -98,8 +100,15 @@ impl History {
         settings: HistorySettings,
     ) -> std::io::Result<(Arc<Self>, Feed, JoinHandle<()>)> {
         let HistorySettings { clock, metrics, part, seal_bytes, lost_parts } = settings;
-        let health =
-            Trouble { part, sealing: None, maintaining: None, is_full: false, has_ended: false, lost_parts };
+        let health = Trouble {
+            part,
+            sealing: None,
+            maintaining: None,
+            space: None,
+            is_full: false,
+            has_ended: false,
+            lost_parts,
+        };
         health.tell();
         let history = Arc::new(Self {
             historian,
@@ -245,7 +254,16 @@ impl History {
                 "history's files cannot be merged; all of it is there, and it is tried again"
             );
         }
-        self.with_health(|trouble| trouble.maintaining = failure);
+        let space = shortage(&self.historian.status());
+        self.with_health(|trouble| {
+            if let Some(shortage) = &space
+                && trouble.space.is_none()
+            {
+                tracing::warn!(shortage, "history nears its bound on the disk");
+            }
+            trouble.maintaining = failure;
+            trouble.space = space;
+        });
     }
 
     fn with_health(&self, change: impl FnOnce(&mut Trouble)) {
@@ -276,6 +294,7 @@ impl Trouble {
             )),
             Self { sealing: Some(error), .. } => self.part.down(error),
             Self { maintaining: Some(error), .. } => self.part.degraded(error),
+            Self { space: Some(shortage), .. } => self.part.degraded(shortage),
             Self { lost_parts: 0, .. } => self.part.up(),
             Self { lost_parts, .. } => {
                 self.part.degraded(format!(
@@ -320,6 +339,21 @@ pub(crate) fn take_in(intake: &mut Intake<'_>, offset: Offset, bytes: &[u8], not
         note.write(&record, intake);
     }
     intake.done(offset);
+}
+
+/// What is to be said of the room that history takes; nothing while it takes less than nine tenths of its bound.
+fn shortage(status: &Status) -> Option<String> {
+    let budget = status.disk_budget?;
+    let Status { disk_bytes, counts, .. } = status;
+    let gone = match counts.rows_dropped_for_space {
+        0 => String::new(),
+        rows => format!("; {rows} rows went before their time"),
+    };
+    (disk_bytes.saturating_mul(10) >= budget.saturating_mul(9)).then(|| {
+        format!(
+            "its files take {disk_bytes} of history.disk_budget_bytes = {budget}, and beyond that the oldest days go{gone}"
+        )
+    })
 }
 
 /// The error with what caused it, on one line.

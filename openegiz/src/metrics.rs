@@ -148,7 +148,7 @@ impl std::fmt::Debug for HistoryCollector {
 
 impl Collector for HistoryCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Status { head_rows, head_bytes, parts, disk_bytes, rows, samples, counts, .. } =
+        let Status { head_rows, head_bytes, parts, disk_bytes, disk_budget, rows, samples, counts, .. } =
             self.historian.status();
         let gauges = [
             ("egiz_history_rows", "Rows in files, one for each message", rows),
@@ -156,6 +156,11 @@ impl Collector for HistoryCollector {
             ("egiz_history_parts", "Files", parts as u64),
             ("egiz_history_lost_parts", "Files that could not be used at the start", self.lost_parts as u64),
             ("egiz_history_disk_bytes", "Bytes of the files", disk_bytes),
+            (
+                "egiz_history_disk_budget_bytes",
+                "Bytes that the files may take, 0 for any number",
+                disk_budget.unwrap_or_default(),
+            ),
             ("egiz_history_head_rows", "Rows in memory, not in files yet", head_rows as u64),
             ("egiz_history_head_bytes", "Memory taken by rows that are not in files yet", head_bytes as u64),
         ];
@@ -167,6 +172,11 @@ impl Collector for HistoryCollector {
             ("egiz_history_sealed_rows", "Rows written to files", counts.rows_sealed),
             ("egiz_history_expired_rows", "Rows older than what is kept when they came", counts.rows_expired),
             ("egiz_history_dropped_rows", "Rows dropped because their time had come", counts.rows_dropped),
+            (
+                "egiz_history_dropped_for_space_rows",
+                "Rows dropped before their time because history took more than history.disk_budget_bytes",
+                counts.rows_dropped_for_space,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

@@ -97,6 +97,12 @@ fn open_history(config: &config::Config) -> anyhow::Result<OpenedHistory> {
         .with_context(|| format!("the folder {} cannot be used", path.display()))?;
     let settings = egiz_historian::Settings {
         retention_days: config.history.retention_days,
+        retention_of: config
+            .history_retention
+            .iter()
+            .map(|retention| (retention.template.clone(), retention.days))
+            .collect(),
+        disk_budget: (config.history.disk_budget_bytes > 0).then_some(config.history.disk_budget_bytes),
         ..egiz_historian::Settings::default()
     };
     let (historian, Recovery { parts, removed, lost }) = Historian::open(Arc::new(folder), settings)

@@ -18,6 +18,7 @@ mod plan;
 mod read;
 mod seal;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -38,6 +39,10 @@ const DAY_MICROS: i64 = 86_400_000_000;
 pub struct Settings {
     /// Days for which rows are kept.
     pub retention_days: u32,
+    /// The same for Things of a definition, where it is another number.
+    pub retention_of: BTreeMap<String, u32>,
+    /// Bytes that all files may take. Where they take more, the oldest days go; nothing means no such bound.
+    pub disk_budget: Option<u64>,
     /// Parts of one day and family that are put together while the day goes on.
     pub parts_to_merge: usize,
     /// How long after its end a day is put together for good.
@@ -46,7 +51,25 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { retention_days: 30, parts_to_merge: 12, day_grace_micros: 3_600_000_000 }
+        Self {
+            retention_days: 30,
+            retention_of: BTreeMap::new(),
+            disk_budget: None,
+            parts_to_merge: 12,
+            day_grace_micros: 3_600_000_000,
+        }
+    }
+}
+
+impl Settings {
+    /// The oldest day that is kept of a definition.
+    fn oldest_day(&self, family: &str, now: i64) -> i64 {
+        let days = self.retention_of.get(family).unwrap_or(&self.retention_days);
+        day_of(now) - i64::from(*days)
+    }
+
+    fn longest_retention_days(&self) -> u32 {
+        self.retention_of.values().copied().max().unwrap_or_default().max(self.retention_days)
     }
 }
 
@@ -84,6 +107,8 @@ pub struct Counts {
     pub rows_expired: u64,
     /// Rows of parts that were dropped because their time had come.
     pub rows_dropped: u64,
+    /// Rows of parts that were dropped before that, because all took more than they may.
+    pub rows_dropped_for_space: u64,
 }
 
 /// How it stands.
@@ -97,6 +122,8 @@ pub struct Status {
     pub parts: usize,
     /// Their bytes on disk.
     pub disk_bytes: u64,
+    /// The bytes that they may take.
+    pub disk_budget: Option<u64>,
     /// Rows in them.
     pub rows: u64,
     /// Samples in them.
@@ -239,6 +266,7 @@ impl Historian {
             head_bytes: state.head_bytes(),
             parts: manifest.parts.len(),
             disk_bytes: manifest.parts.iter().map(|entry| entry.bytes).sum(),
+            disk_budget: self.settings.disk_budget,
             rows: manifest.parts.iter().map(|entry| entry.rows).sum(),
             samples: manifest.parts.iter().map(|entry| entry.samples).sum(),
             sealed_before: manifest.next_offset,

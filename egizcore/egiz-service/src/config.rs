@@ -18,7 +18,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use document::{env_example, example_toml, markdown};
-pub use items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener};
+pub use items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener, TemplateRetention};
 pub use schema::{
     Config, DataConfig, HistoryConfig, HttpConfig, IngestConfig, JournalConfig, LayoutConfig, LogConfig,
     MqttConfig, SiteConfig, TemplatesConfig, TwinConfig,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use egiz_model::Timestamp;
 
-use super::plan::{Task, next_task};
+use super::plan::{Cause, Task, next_task};
 use super::read::LastReader;
 use super::seal::{Place, Tables};
 use super::{DAY_MICROS, Historian, HistoryError, Published};
@@ -30,12 +30,15 @@ impl Historian {
                 let parts: Vec<Entry> = parts.into_iter().map(|index| usable[index].clone()).collect();
                 self.merge(&published, &parts, level)?;
             }
-            Some(Task::Drop { parts }) => {
+            Some(Task::Drop { parts, cause }) => {
                 let parts: Vec<Entry> = parts.into_iter().map(|index| usable[index].clone()).collect();
                 let rows: u64 = parts.iter().map(|entry| entry.rows).sum();
                 self.put_in_force(
                     |manifest| manifest.forget(&parts),
-                    |state| state.counts.rows_dropped += rows,
+                    |state| match cause {
+                        Cause::Age => state.counts.rows_dropped += rows,
+                        Cause::Space => state.counts.rows_dropped_for_space += rows,
+                    },
                 )?;
                 self.remove(&parts)?;
             }

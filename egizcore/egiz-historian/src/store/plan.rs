@@ -8,60 +8,110 @@ use crate::manifest::{Entry, Level};
 pub(super) enum Task {
     /// Put these parts, by their numbers in the list, together into one.
     Merge { parts: Vec<usize>, level: Level },
-    /// Drop these parts: their time has come.
-    Drop { parts: Vec<usize> },
+    /// Drop these parts.
+    Drop { parts: Vec<usize>, cause: Cause },
     /// Write down how everything stood when this day began.
     Keyframe { day: i64 },
 }
 
+/// Why parts are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// They are older than is kept.
+    Age,
+    /// History takes more of the disk than it may.
+    Space,
+}
+
 /// What to do next; nothing where all is well. Dropping comes first, since it makes room.
 pub(super) fn next_task(parts: &[Entry], settings: &Settings, now: i64) -> Option<Task> {
-    drop_old(parts, settings, now)
-        .or_else(|| merge(parts, settings, now))
-        .or_else(|| keyframe(parts, now, settings))
+    let plan = Plan { parts, settings, now };
+    plan.drop_old().or_else(|| plan.drop_for_space()).or_else(|| plan.merge()).or_else(|| plan.keyframe())
 }
 
-fn drop_old(parts: &[Entry], settings: &Settings, now: i64) -> Option<Task> {
-    let oldest = day_of(now) - i64::from(settings.retention_days);
-    // The keyframe of the oldest day that is kept is needed; those before are not.
-    let old: Vec<usize> = (0..parts.len()).filter(|index| parts[*index].day < oldest).collect();
-    (!old.is_empty()).then_some(Task::Drop { parts: old })
+struct Plan<'a> {
+    parts: &'a [Entry],
+    settings: &'a Settings,
+    now: i64,
 }
 
-fn merge(parts: &[Entry], settings: &Settings, now: i64) -> Option<Task> {
-    let mut groups: Vec<(i64, &str)> = parts.iter().map(|entry| (entry.day, entry.family.as_str())).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups.into_iter().find_map(|(day, family)| {
-        let of_group = |level: Option<Level>| -> Vec<usize> {
-            let matches = |entry: &Entry| {
-                entry.day == day
-                    && entry.family == family
-                    && level.map_or(entry.level != Level::Keyframe, |level| entry.level == level)
-            };
-            (0..parts.len()).filter(|index| matches(&parts[*index])).collect()
-        };
-        let is_over = now >= (day + 1).saturating_mul(DAY_MICROS).saturating_add(settings.day_grace_micros);
-        let all = of_group(None);
-        let is_done = matches!(all[..], []) || matches!(all[..], [one] if parts[one].level == Level::Day);
-        if is_over && !is_done {
-            return Some(Task::Merge { parts: all, level: Level::Day });
+impl Plan<'_> {
+    fn drop_old(&self) -> Option<Task> {
+        let old = self.numbers(|entry| self.is_expired(entry) && self.is_summed_up(entry));
+        (!old.is_empty()).then_some(Task::Drop { parts: old, cause: Cause::Age })
+    }
+
+    /// The oldest day, where all of them take more than they may. A day that is not over is kept whatever it takes.
+    fn drop_for_space(&self) -> Option<Task> {
+        let taken: u64 = self.parts.iter().map(|entry| entry.bytes).sum();
+        if self.settings.disk_budget.is_none_or(|budget| taken <= budget) {
+            return None;
         }
-        let sealed = of_group(Some(Level::Sealed));
-        (!is_over && sealed.len() >= settings.parts_to_merge.max(2))
-            .then_some(Task::Merge { parts: sealed, level: Level::Merged })
-    })
-}
+        let can_go = |entry: &&Entry| entry.day < day_of(self.now) && self.is_summed_up(entry);
+        let samples = self.parts.iter().filter(|entry| entry.level != Level::Keyframe);
+        let oldest = samples.filter(can_go).map(|entry| entry.day).min()?;
+        let parts = self.numbers(|entry| entry.day <= oldest && self.is_summed_up(entry));
+        Some(Task::Drop { parts, cause: Cause::Space })
+    }
 
-/// Keyframes of days whose day before is over and put together, from the first such day on.
-fn keyframe(parts: &[Entry], now: i64, settings: &Settings) -> Option<Task> {
-    let first = parts.iter().filter(|entry| entry.level != Level::Keyframe).map(|entry| entry.day).min()?;
-    let last = day_of(now.saturating_sub(settings.day_grace_micros));
-    // Of a clock that ran wild, days in the far past or future have no keyframes.
-    let first = first.max(last - i64::from(settings.retention_days));
-    (first + 1..=last)
-        .find(|day| !parts.iter().any(|entry| entry.level == Level::Keyframe && entry.day == *day))
-        .map(|day| Task::Keyframe { day })
+    fn is_expired(&self, entry: &Entry) -> bool {
+        entry.day < self.settings.oldest_day(&entry.family, self.now)
+    }
+
+    /// Whether a later keyframe has the last value of everything in it, so that machines that fell silent are not forgotten
+    /// with it.
+    fn is_summed_up(&self, entry: &Entry) -> bool {
+        self.parts.iter().any(|other| {
+            other.level == Level::Keyframe && other.family == entry.family && other.day > entry.day
+        })
+    }
+
+    fn numbers(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<usize> {
+        (0..self.parts.len()).filter(|index| wanted(&self.parts[*index])).collect()
+    }
+
+    fn merge(&self) -> Option<Task> {
+        let mut groups: Vec<(i64, &str)> = self
+            .parts
+            .iter()
+            .filter(|entry| !self.is_expired(entry))
+            .map(|entry| (entry.day, entry.family.as_str()))
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups.into_iter().find_map(|(day, family)| {
+            let of_group = |level: Option<Level>| {
+                self.numbers(|entry| {
+                    entry.day == day
+                        && entry.family == family
+                        && level.map_or(entry.level != Level::Keyframe, |level| entry.level == level)
+                })
+            };
+            let is_over = self.now
+                >= (day + 1).saturating_mul(DAY_MICROS).saturating_add(self.settings.day_grace_micros);
+            let all = of_group(None);
+            let is_done =
+                matches!(all[..], []) || matches!(all[..], [one] if self.parts[one].level == Level::Day);
+            if is_over && !is_done {
+                return Some(Task::Merge { parts: all, level: Level::Day });
+            }
+            let sealed = of_group(Some(Level::Sealed));
+            (!is_over && sealed.len() >= self.settings.parts_to_merge.max(2))
+                .then_some(Task::Merge { parts: sealed, level: Level::Merged })
+        })
+    }
+
+    /// Keyframes of days whose day before is over and put together, from the first such day on.
+    fn keyframe(&self) -> Option<Task> {
+        let samples = self.parts.iter().filter(|entry| entry.level != Level::Keyframe);
+        let first = samples.map(|entry| entry.day).min()?;
+        let last = day_of(self.now.saturating_sub(self.settings.day_grace_micros));
+        // Of a clock that ran wild, days in the far past or future have no keyframes.
+        let first = first.max(last - i64::from(self.settings.longest_retention_days()));
+        (first + 1..=last)
+            .find(|day| !self.parts.iter().any(|entry| entry.level == Level::Keyframe && entry.day == *day))
+            .map(|day| Task::Keyframe { day })
+    }
 }
 
 #[cfg(test)]
@@ -86,11 +136,15 @@ mod tests {
     }
 
     fn check(parts: &[(i64, Level)], now_days: f64, expected: Option<Task>) {
-        let parts: Vec<Entry> = parts.iter().map(|(day, level)| entry(*day, *level)).collect();
         let settings = Settings { retention_days: 30, parts_to_merge: 3, ..Settings::default() };
+        check_with(&settings, parts, now_days, expected);
+    }
+
+    fn check_with(settings: &Settings, parts: &[(i64, Level)], now_days: f64, expected: Option<Task>) {
+        let parts: Vec<Entry> = parts.iter().map(|(day, level)| entry(*day, *level)).collect();
         #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "small")]
         let now = (now_days * DAY_MICROS as f64) as i64;
-        assert_eq!(next_task(&parts, &settings, now), expected);
+        assert_eq!(next_task(&parts, settings, now), expected);
     }
 
     #[test]
@@ -109,6 +163,44 @@ mod tests {
         check(&[(100, Day)], 101.1, Some(Task::Keyframe { day: 101 }));
         check(&[(100, Day), (101, Keyframe)], 101.1, None);
         check(&[(100, Day), (101, Keyframe)], 103.1, Some(Task::Keyframe { day: 102 }));
-        check(&[(100, Day), (100, Keyframe), (101, Keyframe)], 131.1, Some(Task::Drop { parts: vec![0, 1] }));
+        let aged = |parts: &[usize]| Some(Task::Drop { parts: parts.to_vec(), cause: Cause::Age });
+        check(&[(100, Day), (100, Keyframe), (101, Keyframe)], 131.1, aged(&[0, 1]));
+    }
+
+    /// After a long standstill, what machines said last is written down before the days on which they said it go.
+    #[test]
+    fn nothing_is_dropped_that_no_keyframe_has() {
+        use Level::{Day, Keyframe, Sealed};
+        check(&[(100, Sealed)], 200.5, Some(Task::Keyframe { day: 171 }));
+        check(
+            &[(100, Sealed), (170, Keyframe)],
+            200.5,
+            Some(Task::Drop { parts: vec![0], cause: Cause::Age }),
+        );
+        check(&[(100, Day), (170, Keyframe)], 160.5, Some(Task::Drop { parts: vec![0], cause: Cause::Age }));
+    }
+
+    #[test]
+    fn each_definition_is_kept_as_long_as_it_is_said_to_be() {
+        use Level::{Day, Keyframe};
+        let days = [("oven".to_owned(), 90)].into();
+        let settings = Settings { retention_days: 30, retention_of: days, ..Settings::default() };
+        let parts = [(100, Day), (101, Keyframe)];
+        check_with(&settings, &parts, 131.5, Some(Task::Keyframe { day: 102 }));
+        let all: Vec<_> = std::iter::once((100, Day)).chain((101..=191).map(|day| (day, Keyframe))).collect();
+        check_with(&settings, &all, 190.9, None);
+        check_with(&settings, &all, 191.5, Some(Task::Drop { parts: vec![0], cause: Cause::Age }));
+    }
+
+    #[test]
+    fn the_oldest_day_goes_where_all_take_too_much() {
+        use Level::{Day, Keyframe, Sealed};
+        let with = |budget| Settings { disk_budget: Some(budget), ..Settings::default() };
+        let parts =
+            [(100, Keyframe), (100, Day), (101, Keyframe), (101, Day), (102, Keyframe), (102, Sealed)];
+        check_with(&with(6), &parts, 102.5, None);
+        check_with(&with(5), &parts, 102.5, Some(Task::Drop { parts: vec![0, 1], cause: Cause::Space }));
+        // Today is kept, and so is the keyframe without which those before would be forgotten.
+        check_with(&with(1), &parts[4..], 102.5, None);
     }
 }

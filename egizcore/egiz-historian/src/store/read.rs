@@ -1,6 +1,6 @@
 //! What was kept, given back: rows of a Thing between two times, and how everything stood at one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use egiz_model::{Quality, Timestamp};
@@ -9,8 +9,8 @@ use super::{DAY_MICROS, Historian, HistoryError, Published, State};
 use crate::cell::Texts;
 use crate::column::{ColumnKey, Place};
 use crate::head::Head;
-use crate::manifest::Level;
-use crate::part::{LastCell, PartError, Reader};
+use crate::manifest::{Entry, Level};
+use crate::part::{LastCell, Part, PartError, Reader};
 use crate::series::Sample;
 use crate::table::{Reading, Table};
 
@@ -281,32 +281,25 @@ impl Iterator for States<'_> {
 }
 
 impl Published {
-    /// The parts that say how things stood before a time: the newest keyframe not after it, what follows that, and what
-    /// came so late that the keyframe does not know it. By rank, a keyframe first.
-    fn relevant(&self, before: i64) -> Vec<(&crate::manifest::Entry, &Arc<crate::part::Part>)> {
-        let keyframe_day = self
-            .open_parts()
-            .filter(|(entry, _)| {
-                entry.level == Level::Keyframe && entry.day.saturating_mul(DAY_MICROS) < before
-            })
-            .map(|(entry, _)| entry.day)
-            .max();
-        let known_rank = self
-            .open_parts()
-            .filter(|(entry, _)| entry.level == Level::Keyframe && Some(entry.day) == keyframe_day)
-            .map(|(entry, _)| entry.rank)
-            .min();
-        let mut parts: Vec<_> = self
-            .open_parts()
-            .filter(|(entry, _)| entry.first < before)
-            .filter(|(entry, _)| match entry.level {
-                Level::Keyframe => Some(entry.day) == keyframe_day,
-                _ => {
-                    keyframe_day.is_none_or(|day| entry.day >= day)
-                        || known_rank.is_some_and(|rank| entry.rank > rank)
+    /// The parts that say how things stood before a time: of each definition the newest keyframe not after it, what follows
+    /// that, and what came so late that the keyframe does not know it. Keyframes first, then by rank.
+    fn relevant(&self, before: i64) -> Vec<(&Entry, &Arc<Part>)> {
+        let mut keyframes: HashMap<&str, &Entry> = HashMap::new();
+        for (entry, _) in self.open_parts() {
+            if entry.level == Level::Keyframe && entry.day.saturating_mul(DAY_MICROS) < before {
+                let known = keyframes.entry(&entry.family).or_insert(entry);
+                if known.day < entry.day {
+                    *known = entry;
                 }
-            })
-            .collect();
+            }
+        }
+        let is_relevant = |entry: &Entry| match keyframes.get(entry.family.as_str()) {
+            _ if entry.first >= before => false,
+            Some(keyframe) if entry.level == Level::Keyframe => entry.name == keyframe.name,
+            Some(keyframe) => entry.day >= keyframe.day || entry.rank > keyframe.rank,
+            None => entry.level != Level::Keyframe,
+        };
+        let mut parts: Vec<_> = self.open_parts().filter(|(entry, _)| is_relevant(entry)).collect();
         parts.sort_by_key(|(entry, _)| (entry.level != Level::Keyframe, entry.rank));
         parts
     }

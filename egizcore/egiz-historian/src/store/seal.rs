@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use egiz_model::Timestamp;
 
-use super::{DAY_MICROS, Historian, HistoryError, day_of};
+use super::{DAY_MICROS, Historian, HistoryError, Settings, day_of};
 use crate::cell::Texts;
 use crate::head::{Head, HeadReader, HeadThing};
 use crate::manifest::{Entry, Level, Manifest};
@@ -89,8 +89,7 @@ impl Historian {
     }
 
     fn write_head(&self, head: &Head, now: Timestamp) -> Result<(), HistoryError> {
-        let oldest = day_of(now.as_micros()) - i64::from(self.settings.retention_days);
-        let (groups, expired) = group(head, oldest);
+        let (groups, expired) = group(head, &self.settings, now);
         let mut entries = Vec::new();
         for ((day, family), Group { things, shapes }) in groups {
             let place = Place { day, family, level: Level::Sealed };
@@ -229,13 +228,18 @@ impl Place<'_> {
 }
 
 /// Who of the head has rows of which day and family; and how many rows are too old to keep.
-fn group(head: &Head, oldest: i64) -> (BTreeMap<(i64, &Arc<str>), Group<'_>>, u64) {
+fn group<'a>(
+    head: &'a Head,
+    settings: &Settings,
+    now: Timestamp,
+) -> (BTreeMap<(i64, &'a Arc<str>), Group<'a>>, u64) {
     let mut groups: BTreeMap<(i64, &Arc<str>), Group<'_>> = BTreeMap::new();
     let mut expired = 0;
     let mut reader = head.reader();
     for (id, thing) in head.sorted() {
         let mut table = reader.table(thing);
         table.tidy();
+        let oldest = settings.oldest_day(head.family(thing), now.as_micros());
         let mut row = 0;
         while row < table.len() {
             let day = day_of(table.times[row]);

@@ -156,6 +156,34 @@ fn days_beyond_retention_go_and_what_is_older_when_it_comes_is_counted() {
 }
 
 #[test]
+fn where_the_files_take_too_much_the_oldest_days_go_and_what_was_said_last_stays() {
+    let mut plant = Plant::new(Settings::default());
+    plant.say("a:silent", BEGIN_S, "x", 7.0);
+    for day in 0..5 {
+        plant.say("a:b", BEGIN_S + day * DAY_S, "x", day as f64);
+        plant.seal(BEGIN_S + day * DAY_S + 10);
+    }
+    let now = BEGIN_S + 4 * DAY_S + 7200;
+    plant.maintain(now);
+    let status = plant.historian.status();
+    assert_eq!(status.counts.rows_dropped_for_space, 0);
+
+    let budget = status.disk_bytes * 2 / 3;
+    plant.reopen(Settings { disk_budget: Some(budget), ..Settings::default() });
+    plant.maintain(now);
+    let status = plant.historian.status();
+    assert!(status.disk_bytes <= budget, "{status:?}");
+    assert!(status.counts.rows_dropped_for_space > 0, "{status:?}");
+    let left = plant.numbers("a:b", 0, now, "x");
+    assert!(!left.is_empty() && left.len() < 5, "{left:?}");
+    assert_eq!(left.last(), Some(&(BEGIN_S + 4 * DAY_S, 4.0)));
+    let silent = plant.historian.thing_at("a:silent", Timestamp::from_seconds(now)).expect("readable");
+    let silent = silent.expect("it is known still");
+    assert_eq!(silent.properties[0].time, Timestamp::from_seconds(BEGIN_S));
+    assert_eq!(silent.properties[0].reading.value, Some(egiz_model::Value::Int(7)));
+}
+
+#[test]
 fn files_that_were_not_finished_go_and_lost_or_damaged_parts_are_named_while_the_rest_is_served() {
     let mut plant = Plant::new(Settings::default());
     for day in 0..3 {

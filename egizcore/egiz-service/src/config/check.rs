@@ -53,6 +53,13 @@ pub(super) fn between_keys(config: &Config, origins: &Origins, errors: &mut Vec<
         }
     }
     brokers::between_keys(config, &mut fault);
+    for (at, retention) in config.history_retention.iter().enumerate() {
+        let mut earlier = config.history_retention[..at].iter();
+        if let Some(other) = earlier.position(|other| other.template == retention.template) {
+            let problem = format!("is the template of history.retention[{other}], too");
+            fault(&format!("history.retention[{at}].template"), problem, "each template once");
+        }
+    }
     let journal = &config.journal;
     if journal.max_total_bytes < journal.segment_bytes.saturating_mul(2) {
         let problem =

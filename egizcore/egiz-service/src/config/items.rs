@@ -196,4 +196,12 @@ lists! {
         /// Messages under way at once.
         window: u16 = 500, whole(1, 10_000, "messages"), OPTIONAL;
     }
+
+    /// How long samples of the Things of one template are kept, where history.retention_days is not right for them.
+    history.retention, history_retention: TemplateRetention {
+        /// The template's id.
+        template: String = "openegiz:oven:1.0.0".to_owned(), Kind::Text, REQUIRED;
+        /// How long their samples are kept; whole days go after that.
+        days: u32 = 90, whole(1, 3_650, "days"), REQUIRED;
+    }
 }

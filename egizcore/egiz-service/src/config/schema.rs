@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener};
+use super::items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener, TemplateRetention};
 use super::setting::{
     Anonymous, Checked, Durability, Item, Kind, LogFormat, Secret, Setting, UnknownDevices, whole,
     whole_or_zero,
@@ -58,6 +58,8 @@ macro_rules! table {
             pub mqtt_external: Vec<ExternalBroker>,
             /// The central brokers that topics are forwarded to.
             pub mqtt_bridges: Vec<BridgeTo>,
+            /// How long samples of Things of some templates are kept: `[[history.retention]]`.
+            pub history_retention: Vec<TemplateRetention>,
         }
 
         $(
@@ -260,8 +262,12 @@ table! {
     history: HistoryConfig {
         /// Whether history is kept. While it is not, nothing is written to it, and what came is missing later.
         enabled: bool = true, Kind::Boolean;
-        /// How long samples are kept; whole days go after that.
+        /// How long samples are kept; whole days go after that. [[history.retention]] says other numbers for some
+        /// templates.
         retention_days: u32 = 30, whole(1, 3_650, "days");
+        /// What the files of history may take on the disk. Where they take more, the oldest whole days go before their
+        /// time, never today; from nine tenths on /health says so.
+        disk_budget_bytes: u64 = 0, whole_or_zero(1 << 50, "bytes", "no bound");
         /// Samples in memory that are written to files at the latest when they take this much; with every snapshot they
         /// are anyway. At four times this, where the disk does not take them, nothing more is taken in until it does.
         seal_bytes: u64 = 64 * MIB, whole(MIB, 4 * GIB, "bytes");

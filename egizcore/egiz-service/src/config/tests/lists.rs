@@ -97,7 +97,7 @@ fn the_report_shows_them_as_toml_with_their_origin() {
 #[test]
 fn the_examples_of_the_example_file_are_the_defaults() {
     let example = example_toml();
-    for path in ["mqtt.listeners", "mqtt.acl", "mqtt.external", "mqtt.bridge"] {
+    for path in ["mqtt.listeners", "mqtt.acl", "mqtt.external", "mqtt.bridge", "history.retention"] {
         let text: String = example
             .lines()
             .skip_while(|line| *line != format!("# [[{path}]]"))
@@ -105,6 +105,10 @@ fn the_examples_of_the_example_file_are_the_defaults() {
             .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or("#")))
             .collect();
         let config = loaded(&text, &[]).expect(path).config;
+        if path == "history.retention" {
+            assert_eq!(config.history_retention, [TemplateRetention::default()], "{text}");
+            continue;
+        }
         let lists = (config.mqtt_listeners, config.mqtt_acl, config.mqtt_external, config.mqtt_bridges);
         let expected = match path {
             "mqtt.listeners" => (vec![MqttListener::default()], vec![], vec![], vec![]),
@@ -159,4 +163,13 @@ window = 0
             "file:10: mqtt.external[1].topics = [] asks for nothing; allowed: at least one topic filter",
         ]
     );
+}
+
+#[test]
+fn a_template_has_one_retention() {
+    let file = "[[history.retention]]\ntemplate = \"a:oven:1\"\ndays = 90\n\
+                [[history.retention]]\ntemplate = \"a:oven:1\"\ndays = 7\n";
+    let errors = loaded(file, &[]).unwrap_err().to_string();
+    assert!(errors.contains("history.retention[1].template"), "{errors}");
+    assert!(errors.contains("history.retention[0]"), "{errors}");
 }
