@@ -66,8 +66,9 @@ impl Delivery {
         if self.lost() == 0 && self.broken().is_empty() {
             return Ok(rows);
         }
-        let what = format!("{} of {} messages lost{}", self.lost(), self.sent.acknowledged, self.broken());
-        Err(BrokenPromise { rows, what }.into())
+        let (lost, all) = (self.lost(), self.sent.acknowledged);
+        Err(BrokenPromise { rows, what: format!("OpenEgiz lost {lost} of {all} messages{}", self.broken()) }
+            .into())
     }
 }
 

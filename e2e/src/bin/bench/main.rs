@@ -43,13 +43,19 @@ fn main() -> anyhow::Result<()> {
         if only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             continue;
         }
-        let rows = runtime.block_on(section()).or_else(|error| {
-            eprintln!("measuring {name}: {error:#}");
-            failed.push(*name);
-            error.downcast().map(|broken: BrokenPromise| broken.rows)
-        });
-        for row in rows.unwrap_or_default() {
+        let (rows, error) = match runtime.block_on(section()) {
+            Ok(rows) => (rows, None),
+            Err(error) => match error.downcast() {
+                Ok(BrokenPromise { rows, what }) => (rows, Some(what)),
+                Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+            },
+        };
+        for row in rows {
             println!("| {} | {} | {} |", row.name, row.measured, row.goal);
+        }
+        if let Some(error) = error {
+            eprintln!("measuring {name}: {error}");
+            failed.push(*name);
         }
     }
     anyhow::ensure!(failed.is_empty(), "these sections failed: {}", failed.join(", "));

@@ -19,7 +19,7 @@ pub(crate) struct BrokenPromise {
 
 impl std::fmt::Display for BrokenPromise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "OpenEgiz did not keep what it promises: {}", self.what)
+        f.write_str(&self.what)
     }
 }
 
