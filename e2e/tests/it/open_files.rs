@@ -1,4 +1,5 @@
-//! History is files that any tool reads: what pandas, DuckDB, Polars and pyarrow find in them is what REST answers.
+//! History is files that any tool reads: what pandas, DuckDB, Polars and pyarrow find in them, and in the file that REST
+//! answers, is what REST says.
 
 use std::process::Command;
 
@@ -37,7 +38,6 @@ print(json.dumps(found))
 
 #[tokio::test]
 async fn pandas_duckdb_and_polars_read_what_rest_answers() -> anyhow::Result<()> {
-    let packages = std::env::var("EGIZ_TEST_PYTHONPATH").unwrap_or_default();
     let mut program = Program::start(ProgramOptions::default()).await?;
     let client = reqwest::Client::new();
     let mut expected = Vec::new();
@@ -65,11 +65,22 @@ async fn pandas_duckdb_and_polars_read_what_rest_answers() -> anyhow::Result<()>
         expected.push(json!([sample["value"], at(1), at(2), quality]));
     }
     assert_eq!(expected.len(), 5, "{history}");
+    let answer = program.folder().join("answer");
+    std::fs::create_dir(&answer)?;
+    let request = client.get(program.url("/api/v1/things/oven-001/history"));
+    let file = request.header("accept", "application/vnd.apache.parquet").send().await?.error_for_status()?;
+    std::fs::write(answer.join("oven.parquet"), file.bytes().await?)?;
     program.stop().await?;
+    check(&program.folder().join("data/history"), &expected)?;
+    check(&answer, &expected)
+}
 
+/// Reads the one file in a folder with every tool.
+fn check(folder: &std::path::Path, expected: &[Value]) -> anyhow::Result<()> {
+    let packages = std::env::var("EGIZ_TEST_PYTHONPATH").unwrap_or_default();
     let output = Command::new("python3")
         .args(["-c", READERS])
-        .arg(program.folder().join("data/history"))
+        .arg(folder)
         .arg("factory:oven-001")
         .env("PYTHONPATH", packages)
         .output()

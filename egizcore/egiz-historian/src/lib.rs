@@ -13,6 +13,7 @@
 mod cell;
 mod column;
 pub mod disk;
+mod export;
 mod head;
 mod manifest;
 mod part;
@@ -22,6 +23,7 @@ mod store;
 mod table;
 
 pub use column::ITEMS_MAX;
+pub use export::{Export, Shape};
 pub use head::RowWriter;
 pub use manifest::ManifestError;
 pub use part::PartError;

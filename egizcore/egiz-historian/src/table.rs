@@ -151,6 +151,24 @@ impl Table {
         self
     }
 
+    /// These rows without those that have no cell, `most` of them at most.
+    pub(crate) fn without_empty_rows(self, most: usize) -> Self {
+        let has_any = |row: &usize| self.columns.iter().any(|column| !column.cell(*row).is_absent());
+        let kept: Vec<usize> = (0..self.len()).filter(has_any).take(most).collect();
+        if kept.len() == self.len() {
+            return self;
+        }
+        let columns = self.columns.iter().map(|column| Column {
+            key: column.key.clone(),
+            cells: kept.iter().map(|row| column.cell(*row)).collect(),
+        });
+        Self {
+            times: kept.iter().map(|row| self.times[*row]).collect(),
+            delays: kept.iter().map(|row| self.delays[*row]).collect(),
+            columns: columns.collect(),
+        }
+    }
+
     /// The numbers of the rows of a tidy table with times in `[from, to)`.
     pub(crate) fn between(&self, from: i64, to: i64) -> Range<usize> {
         let begin = self.times.partition_point(|time| *time < from);

@@ -4,7 +4,8 @@
 //!  parameters ──► Ask ──► Walk: the range in slices ──► raw     a page of samples
 //!                             (a blocking thread)    ├──► buckets aggregates, durations
 //!                                                    ├──► chart   a few points a pixel
-//!                                                    └──► csv     any of them, as rows
+//!                                                    ├──► csv     any of them, as rows
+//!                                                    └──► parquet samples, as a file
 //! ```
 //!
 //! What is kept is read a slice of time after another, at most a day, so that memory does not grow with the range. The
@@ -16,6 +17,8 @@ mod buckets;
 mod chart;
 mod csv;
 pub(crate) mod many;
+mod outlet;
+mod parquet;
 pub(crate) mod past;
 mod raw;
 mod selection;
@@ -60,13 +63,13 @@ const PROPERTIES_MAX: usize = 256;
         ("hold" = Option<String>, Query, description = "How long a value counts without another sample, such as `15s`; until the next one where it is missing. In a chart the line breaks there"),
         ("tz" = Option<String>, Query, description = "The time zone of days, weeks, months and years, such as `Europe/Berlin`; `UTC` where it is missing"),
         ("width" = Option<u32>, Query, description = "A chart so many pixels wide, extremes kept, instead of all samples"),
-        ("limit" = Option<u32>, Query, description = "The most rows of a page, 1 to 10,000; 1,000 where it is missing. Of CSV: the most rows in all"),
+        ("limit" = Option<u32>, Query, description = "The most rows of a page, 1 to 10,000; 1,000 where it is missing. Of CSV and Parquet: the most rows in all"),
         ("cursor" = Option<String>, Query, description = "From the page before"),
-        ("Accept" = Option<String>, Header, description = "`application/json` (default) or `text/csv`, which comes as one stream"),
+        ("Accept" = Option<String>, Header, description = "`application/json` (default); `text/csv`, or for samples `application/vnd.apache.parquet`, each as one stream"),
     ),
     responses(
         (status = 200, description = "The history", content(
-            (History = "application/json"), (String = "text/csv"))),
+            (History = "application/json"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet"))),
         (status = "default", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn history(
@@ -80,8 +83,10 @@ pub(crate) async fn history(
     let thing = Target::of(uri.path(), &app.ports.settings.sites)?.thing;
     let params = Params::parse(raw.as_deref(), ask::PARAMETERS)?;
     let ask = Ask::of(&params, &headers, thing, (app.ports.clock)(), caller.principal)?;
-    if ask.form == Form::Csv {
-        return csv::answer(&app, ask).await;
+    match ask.form {
+        Form::Csv => return csv::answer(&app, ask).await,
+        Form::Parquet => return parquet::answer(&app, ask).await,
+        Form::Json => {}
     }
     let live = app.clone();
     let body = blocking(&app, move |walk| {

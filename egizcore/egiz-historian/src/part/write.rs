@@ -95,17 +95,31 @@ impl<W: Write + Send> PartWriter<W> {
     /// # Errors
     /// Where the bytes cannot be written.
     pub(crate) fn finish(mut self, texts: &Texts) -> Result<(Written, W)> {
-        self.write_group(texts)?;
+        self.end_group(texts)?;
         let description = serde_json::to_string(&self.description)
             .map_err(|error| ParquetError::External(Box::new(error)))?;
         self.file.append_key_value_metadata(KeyValue::new(KEY.to_owned(), description));
         Ok((self.written, self.file.into_inner()?))
     }
 
+    /// Completes a file that is no part: it does not say what parts say of themselves.
+    ///
+    /// # Errors
+    /// Where the bytes cannot be written.
+    pub(crate) fn finish_undescribed(self) -> Result<W> {
+        debug_assert!(self.waiting.is_empty(), "groups are ended as they come");
+        self.file.into_inner()
+    }
+
+    /// Ends the row group, if there are rows for one.
+    ///
+    /// # Errors
+    /// Where the bytes cannot be written.
+    pub(crate) fn end_group(&mut self, texts: &Texts) -> Result<()> {
+        if self.waiting.is_empty() { Ok(()) } else { self.write_group(texts) }
+    }
+
     fn write_group(&mut self, texts: &Texts) -> Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
         let waiting = std::mem::take(&mut self.waiting);
         let mut has: Vec<Vec<u32>> = vec![Vec::new(); waiting.len()];
         let descriptions: Vec<ColumnDescPtr> = self.file.schema_descr().columns().to_vec();

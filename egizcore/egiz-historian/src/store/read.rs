@@ -46,6 +46,14 @@ pub struct ThingState {
 }
 
 impl Rows {
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn into_parts(self) -> (Table, Texts) {
+        (self.table, self.texts)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.table.len()

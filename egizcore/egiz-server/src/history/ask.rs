@@ -11,6 +11,7 @@ use egiz_historian::series::{
 use egiz_model::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::parquet;
 use super::selection::Selection;
 use crate::error::ApiError;
 use crate::params::{Params, refused};
@@ -94,6 +95,7 @@ pub(super) enum Gathering {
 pub(super) enum Form {
     Json,
     Csv,
+    Parquet,
 }
 
 impl Ask {
@@ -136,6 +138,9 @@ fn mode(
     let not_with = |names: &[&'static str], reason: &str| {
         names.iter().find(|name| params.get(name).is_some()).map_or(Ok(()), |name| Err(refused(name, reason)))
     };
+    if form == Form::Parquet {
+        not_with(&["agg", "width"], "aggregates and charts come as JSON or CSV, samples as Parquet, too")?;
+    }
     let hold = hold(params.get("hold"), now)?;
     let span = Span::new(from, to);
     if let Some(width) = params.number("width")? {
@@ -149,8 +154,8 @@ fn mode(
     let Some(agg) = params.get("agg") else {
         not_with(&["resolution", "fill", "tz"], "it belongs to aggregates: say which in `agg`")?;
         not_with(&["hold"], "it belongs to aggregates and charts: say `agg` or `width`")?;
-        if form == Form::Csv {
-            not_with(&["cursor"], "CSV comes whole, not in pages")?;
+        if form != Form::Json {
+            not_with(&["cursor"], "CSV and Parquet come whole, not in pages")?;
         }
         return Ok(Mode::Raw(RawPage {
             limit: rows(params.number("limit")?, form)?,
@@ -427,8 +432,8 @@ pub(super) fn past_moment(name: &'static str, text: &str, now: Timestamp) -> Res
 fn rows(asked: Option<u64>, form: Form) -> Result<Option<usize>, ApiError> {
     match (asked, form) {
         (Some(0), _) => Err(refused("limit", "it is 0; it must be at least 1")),
-        (None, Form::Csv) => Ok(None),
-        (Some(rows), Form::Csv) => Ok(Some(usize::try_from(rows).unwrap_or(usize::MAX))),
+        (None, Form::Csv | Form::Parquet) => Ok(None),
+        (Some(rows), Form::Csv | Form::Parquet) => Ok(Some(usize::try_from(rows).unwrap_or(usize::MAX))),
         (asked, Form::Json) => {
             let rows = asked.unwrap_or(ROWS);
             if rows > ROWS_MAX {
@@ -445,7 +450,7 @@ fn rows(asked: Option<u64>, form: Form) -> Result<Option<usize>, ApiError> {
     }
 }
 
-/// JSON, unless CSV is what is accepted, or comes first.
+/// JSON, unless another form is what is accepted, or comes first.
 fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
     let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if accepted.peek().is_none() {
@@ -455,12 +460,14 @@ fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
     for range in accepted.flat_map(|list| list.split(',')) {
         match range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "text/csv" => return Ok(Form::Csv),
+            parquet::MEDIA_TYPE => return Ok(Form::Parquet),
             "application/json" | "application/*" | "*/*" | "" => return Ok(Form::Json),
             other => refused.push(other.chars().take(60).collect::<String>()),
         }
     }
     let detail = format!(
-        "history comes as application/json or text/csv, and not as {}",
+        "history comes as application/json, text/csv or {}, and not as {}",
+        parquet::MEDIA_TYPE,
         refused.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
     );
     Err(ApiError::new(Code::NotAcceptable, detail))

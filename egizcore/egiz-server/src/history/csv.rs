@@ -4,30 +4,25 @@
 //! not, with the quality and its reason, `;` between them.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use egiz_api::{Code, History, HistorySample, Problem, PropertyHistory};
+use egiz_api::{History, HistorySample, PropertyHistory};
 use egiz_historian::{Reading, Rows};
 use egiz_model::{Quality, QualityReason, Value};
-use tokio::sync::mpsc;
 
 use super::ask::{Ask, Asked, Gathering, Mode, RawPage};
+use super::outlet::{self, CHUNK_BYTES, Outlet};
 use super::raw::{Plan, of_item};
 use super::selection::Key;
 use super::walk::{Pace, Walk};
-use super::{blocking, buckets, chart, historian, known};
+use super::{blocking, buckets, chart, known};
 use crate::app::App;
 use crate::error::ApiError;
 
 const LINE_END: &[u8] = b"\r\n";
-/// So much is written before it is sent.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// How many chunks wait for the client; at the bound the reading waits with it.
-const CHUNKS_AHEAD: usize = 2;
 
 /// Answers as CSV.
 ///
@@ -36,11 +31,7 @@ const CHUNKS_AHEAD: usize = 2;
 pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError> {
     let live = app.clone();
     let is_streamed = matches!(ask.mode, Mode::Raw(_));
-    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Code::Overloaded, "as many streams as may be are under way")
-            .limit(app.ports.settings.concurrent_streams_max as u64)
-            .retry_after(5)
-    })?;
+    let permit = outlet::permit(app)?;
     if is_streamed {
         let (ask, columns) = blocking(app, move |walk| {
             known(&live, walk.historian(), &ask.thing)?;
@@ -48,27 +39,11 @@ pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError
             Ok((ask, columns))
         })
         .await?;
-        let (walk, wanted) = Walk::begin(historian(app)?);
-        let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(CHUNKS_AHEAD);
-        let mut outlet = Outlet {
-            buffer: Vec::with_capacity(CHUNK_BYTES * 2),
-            sender,
-            pause: Duration::from_millis(app.ports.settings.stream_pause_ms),
-            runtime: tokio::runtime::Handle::current(),
-        };
-        tokio::task::spawn_blocking(move || {
-            let _place = permit;
-            let Mode::Raw(page) = &ask.mode else { return };
-            if write_samples(&walk, &ask, page, &columns, &mut outlet).is_err() {
-                // The status is sent long since: breaking off is how the client learns that rows are missing.
-                outlet.break_off();
-            }
-        });
-        let stream = futures::stream::unfold((receiver, wanted), |(mut receiver, wanted)| async move {
-            let chunk = receiver.recv().await?;
-            Some((chunk, (receiver, wanted)))
-        });
-        return Ok(response(Body::from_stream(stream)));
+        let body = outlet::stream(app, permit, move |walk, outlet| {
+            let Mode::Raw(page) = &ask.mode else { return Ok(()) };
+            write_samples(walk, &ask, page, &columns, outlet)
+        })?;
+        return Ok(response(body));
     }
     let body = blocking(app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;
@@ -108,39 +83,6 @@ fn response(body: Body) -> Response {
     response
 }
 
-/// Where rows go, chunk by chunk.
-struct Outlet {
-    buffer: Vec<u8>,
-    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
-    pause: Duration,
-    runtime: tokio::runtime::Handle,
-}
-
-impl Outlet {
-    /// Sends what is written, once it is enough; the client has `pause` to take it.
-    ///
-    /// # Errors
-    /// `timeout`, which nobody reads: the client is gone or takes nothing.
-    fn send(&mut self, at_least: usize) -> Result<(), ApiError> {
-        if self.buffer.len() < at_least {
-            return Ok(());
-        }
-        let chunk = Bytes::copy_from_slice(&self.buffer);
-        self.buffer.clear();
-        let sending = tokio::time::timeout(self.pause, self.sender.send(Ok(chunk)));
-        match self.runtime.block_on(sending) {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(ApiError::new(Code::Timeout, "the client takes no rows")),
-        }
-    }
-
-    fn break_off(&self) {
-        let failure = std::io::Error::other("the history could not be read to its end");
-        // Where there is no room the client takes nothing anyway.
-        let _ = self.sender.try_send(Err(failure));
-    }
-}
-
 /// The columns of samples: what is named, else what there is in the range, which is looked through for it.
 fn columns(walk: &Walk, ask: &Ask) -> Result<Vec<Key>, ApiError> {
     let mut columns: Vec<Key> = ask.selection.named().cloned().collect();
@@ -174,7 +116,7 @@ fn write_samples(
     outlet: &mut Outlet,
 ) -> Result<(), ApiError> {
     let paths: Vec<String> = columns.iter().map(Key::path).collect();
-    let mut line = Line::begin(&mut outlet.buffer);
+    let mut line = Line::begin(outlet.buffer());
     line.field("time");
     line.field("received_after_s");
     paths.iter().for_each(|path| line.field(path));
@@ -191,7 +133,7 @@ fn write_samples(
                 return Ok(ControlFlow::Break(()));
             }
             left -= 1;
-            write_row(&mut outlet.buffer, rows, row, &paths, &readings);
+            write_row(outlet.buffer(), rows, row, &paths, &readings);
             outlet.send(CHUNK_BYTES)?;
         }
         Ok(ControlFlow::Continue(()))

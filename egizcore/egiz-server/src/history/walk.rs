@@ -78,6 +78,21 @@ impl Walk {
         pace: Pace,
         mut each: impl FnMut(&Rows) -> Result<ControlFlow<()>, ApiError>,
     ) -> Result<(), ApiError> {
+        self.owned_slices(thing, (from, to), selection, pace, |rows| each(&rows))
+    }
+
+    /// As [`Self::slices`], with rows to keep.
+    ///
+    /// # Errors
+    /// Those of [`Self::slices`].
+    pub(super) fn owned_slices(
+        &self,
+        thing: &str,
+        (from, to): (Timestamp, Timestamp),
+        selection: &Selection,
+        pace: Pace,
+        mut each: impl FnMut(Rows) -> Result<ControlFlow<()>, ApiError>,
+    ) -> Result<(), ApiError> {
         let mut length = match pace {
             Pace::All => 6 * HOUR_MICROS,
             Pace::Page => HOUR_MICROS,
@@ -88,10 +103,11 @@ impl Walk {
             let end = begin.plus_micros(length).min(to);
             let rows =
                 self.historian.read(thing, begin, end, |feature, name| selection.wants(feature, name))?;
-            if each(&rows)?.is_break() {
+            let count = rows.len();
+            if each(rows)?.is_break() {
                 break;
             }
-            length = match rows.len() {
+            length = match count {
                 0..ROWS_FEW => (length * 2).min(DAY_MICROS),
                 ROWS_FEW..=ROWS_MANY => length,
                 _ => (length / 2).max(SHORTEST_MICROS),

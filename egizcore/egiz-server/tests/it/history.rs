@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use egiz_model::{Quality, Timestamp};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::RowAccessor as _;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, START_MICROS, Server};
@@ -229,8 +231,8 @@ async fn every_refusal_names_the_parameter_and_what_is_allowed() {
         texts.insert(*query, problem["detail"].as_str().unwrap_or_default().to_owned());
     }
     insta::assert_json_snapshot!("refusals", texts);
-    let parquet = server.get(ROUTE).header("accept", "application/vnd.apache.parquet");
-    Answer::of(parquet).await.problem("not-acceptable");
+    let document = server.get(ROUTE).header("accept", "application/pdf");
+    Answer::of(document).await.problem("not-acceptable");
     Answer::of(server.request("PUT", ROUTE)).await.problem("method-not-allowed");
 }
 
@@ -460,6 +462,65 @@ async fn a_chart_keeps_the_extremes_and_shows_the_gap() {
     assert_eq!(values.iter().copied().fold(f64::MAX, f64::min), least);
     assert_eq!(values.iter().copied().fold(f64::MIN, f64::max), greatest);
     assert_eq!(points.iter().filter(|(_, value)| value.is_none()).count(), 1, "one gap");
+}
+
+#[tokio::test]
+async fn parquet_is_a_file_of_all_samples() {
+    const PARQUET: &str = "application/vnd.apache.parquet";
+    let server = oven().await;
+    let file = |query: String| {
+        let request = server.get(&format!("{ROUTE}?{query}")).header("accept", PARQUET);
+        async move {
+            let answer = request.send().await.expect("an answer").error_for_status().expect("a file");
+            assert_eq!(answer.headers()["content-type"], PARQUET);
+            assert_eq!(
+                answer.headers()["content-disposition"],
+                "attachment; filename=\"factory_oven-001.parquet\""
+            );
+            SerializedFileReader::new(answer.bytes().await.expect("all of it")).expect("Parquet")
+        }
+    };
+    let names = |file: &SerializedFileReader<_>| -> Vec<String> {
+        let columns = file.metadata().file_metadata().schema_descr().columns().to_vec();
+        columns.iter().map(|column| column.name().to_owned()).collect()
+    };
+    let all = file(String::new()).await;
+    assert_eq!(
+        names(&all),
+        [
+            "thing",
+            "time",
+            "received_after_s",
+            "machine.door:bool",
+            "machine.state:text",
+            "thermal.zone/2",
+            "thermal.zone:quality",
+            "thermal.zones.length",
+            "thermal.zones[0]",
+            "thermal.zones[1]"
+        ]
+    );
+    let rows: Vec<_> = all.get_row_iter(None).expect("rows").map(|row| row.expect("a row")).collect();
+    assert_eq!(rows.len(), 50);
+    let halves = rows.iter().map(|row| row.get_long(5).expect("a number") as f64 / 2.0);
+    let expected = (-60..0).filter(|minute| !(-30..-20).contains(minute));
+    assert_eq!(
+        halves.collect::<Vec<_>>(),
+        expected.map(|minute| f64::from(minute) / 2.0).collect::<Vec<_>>()
+    );
+    assert_eq!(rows[49].get_string(0).expect("an id"), OVEN);
+
+    let few = file("property=machine/state&limit=3".to_owned()).await;
+    assert_eq!(names(&few), ["thing", "time", "received_after_s", "machine.state:text"]);
+    assert_eq!(few.metadata().file_metadata().num_rows(), 3);
+    // A range without samples is a file without rows.
+    let none = file(format!("from={}&to={}", at(-25 * MINUTE), at(-24 * MINUTE))).await;
+    assert_eq!(none.metadata().file_metadata().num_rows(), 0);
+
+    for query in ["agg=avg", "width=100", "cursor=x", "limit=0"] {
+        let refused = server.get(&format!("{ROUTE}?{query}")).header("accept", PARQUET);
+        Answer::of(refused).await.problem("invalid-parameter");
+    }
 }
 
 #[tokio::test]
