@@ -14,5 +14,18 @@ pub mod mqtt;
 pub mod program;
 pub mod web_socket;
 
+use anyhow::Context as _;
+
 pub use mosquitto::Mosquitto;
 pub use program::{Program, ProgramOptions, end_after_kill};
+
+/// How often a test that kills the program does so: as often as the variable `EGIZ_TEST_ROUNDS` says, which
+/// `cargo xtask soak` sets, or the usual number.
+///
+/// # Errors
+/// Where the variable is no number of 1 or more.
+pub fn rounds(usual: u64) -> anyhow::Result<u64> {
+    let Some(said) = std::env::var_os("EGIZ_TEST_ROUNDS") else { return Ok(usual) };
+    let rounds = said.to_str().and_then(|said| said.parse().ok()).filter(|rounds| *rounds > 0);
+    rounds.with_context(|| format!("EGIZ_TEST_ROUNDS is {said:?}; it must be a number of 1 or more"))
+}

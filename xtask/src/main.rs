@@ -1,4 +1,4 @@
-//! One door for people and CI: `cargo xtask demo | test | check | bench | build | fuzz`.
+//! One door for people and CI: `cargo xtask demo | test | check | bench | build | fuzz | soak`.
 //!
 //! Each command says what it runs, installs or locates what it needs, and says so when it can't. Nothing is cached
 //! outside the checkout: tools that it installs for itself live under `target/tools`.
@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod fuzz;
 mod process;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -36,6 +37,8 @@ enum Command {
     Build,
     /// Fuzz everything that parses outside bytes, a bounded time each.
     Fuzz(fuzz::Options),
+    /// Kill the program at random moments, for long.
+    Soak(soak::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,5 +49,6 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(options) => bench::run(&options),
         Command::Build => demo::build(),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Soak(options) => soak::run(&options),
     }
 }

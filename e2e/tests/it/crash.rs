@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use e2e::{Program, ProgramOptions, end_after_kill, mqtt};
+use e2e::{Program, ProgramOptions, end_after_kill, mqtt, rounds};
 use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const ROUNDS: u32 = 24;
+const ROUNDS: u64 = 24;
 const DEVICES: usize = 6;
 const WRITERS: usize = 3;
 
@@ -109,8 +109,8 @@ async fn killed_at_random_moments_nothing_acknowledged_is_lost() -> anyhow::Resu
 
     let ledger = Ledger::default();
     let mut acknowledged_before = 0;
-    for round in 0..ROUNDS {
-        let first = 1 + u64::from(round) * 1_000_000;
+    for round in 0..rounds(ROUNDS)? {
+        let first = 1 + round * 1_000_000;
         let mut tasks = Vec::new();
         for index in 0..DEVICES {
             tasks.push(tokio::spawn(device(

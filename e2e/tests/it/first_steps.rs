@@ -220,19 +220,23 @@ async fn a_correlation_id_arrives_with_the_event_that_it_caused() -> anyhow::Res
     let mut client = subscribed(&program, "factory:oven-001").await?;
     sees_zones(&mut client, &json!([195, 192, 193])).await?;
 
-    let status = Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &program.mqtt_port.to_string(), "-V", "mqttv5", "-q", "1"])
-        .args(["-D", "publish", "user-property", "correlation-id", "batch-7+1"])
-        .args(["-t", "sensors/factory/oven-001/telemetry"])
-        .args(["-m", "{\"thermal\":{\"temperature_zones\":[1,2,3]}}"])
-        .status()?;
-    assert!(status.success(), "{status}");
-    let event = sees_zones(&mut client, &json!([1, 2, 3])).await?;
-    assert_eq!(event["cause"]["correlationId"], "batch-7+1", "{event}");
-
-    let http = reqwest::Client::new();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+    for (number, name, value, expected) in
+        [(1, "correlation-id", "batch-7+1", "batch-7+1"), (2, "traceparent", &traceparent, trace)]
+    {
+        let status = Command::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &program.mqtt_port.to_string(), "-V", "mqttv5", "-q", "1"])
+            .args(["-D", "publish", "user-property", name, value])
+            .args(["-t", "sensors/factory/oven-001/telemetry"])
+            .args(["-m", &json!({"thermal": {"temperature_zones": [number]}}).to_string()])
+            .status()?;
+        assert!(status.success(), "{status}");
+        let event = sees_zones(&mut client, &json!([number])).await?;
+        assert_eq!(event["cause"]["correlationId"], expected, "{event}");
+    }
+
+    let http = reqwest::Client::new();
     for (name, value, expected) in
         [("x-correlation-id", "order=9", "order=9"), ("traceparent", &traceparent, trace)]
     {

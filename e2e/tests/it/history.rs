@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use e2e::careful::Careful;
-use e2e::{Program, ProgramOptions, end_after_kill, mqtt};
+use e2e::{Program, ProgramOptions, end_after_kill, mqtt, rounds};
 use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,10 +15,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::disk::{fill, wait_for_part};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const ROUNDS: u32 = 20;
+const ROUNDS: u64 = 20;
 const DEVICES: usize = 4;
 const WRITERS: usize = 2;
-/// Between two samples of a device, so that a run is several days of a plant and days are put together on the way.
+/// Between two samples of a device in the usual number of rounds, so that a run is several days of a plant and days are put
+/// together on the way.
 const STEP_MS: u64 = 20_000;
 const DAY_MS: u64 = 86_400_000;
 
@@ -71,7 +72,12 @@ impl Ledger {
 
 /// Publishes a sample after the other until the connection breaks. Every tenth message is sent twice, as a device does
 /// that missed the acknowledgement.
-async fn device(port: u16, name: String, begin_ms: u64, ledger: Ledger) -> anyhow::Result<()> {
+async fn device(
+    port: u16,
+    name: String,
+    (begin_ms, step_ms): (u64, u64),
+    ledger: Ledger,
+) -> anyhow::Result<()> {
     let (mut reader, mut writer) = mqtt::connect(port, &name).await?;
     let topic = format!("sensors/factory/{name}/telemetry");
     let first = ledger.begin(&name);
@@ -97,7 +103,7 @@ async fn device(port: u16, name: String, begin_ms: u64, ledger: Ledger) -> anyho
     let mut packet_id = 0_u16;
     for number in first.. {
         let mut out = Vec::new();
-        let time = begin_ms + number * STEP_MS;
+        let time = begin_ms + number * step_ms;
         let payload =
             json!({"timestamp": time, "counter": {"number": number}, "zones": {"all": [number, 0.5]}});
         for _ in 0..copies_of(number) {
@@ -178,10 +184,17 @@ async fn killed_at_random_moments_every_acknowledged_sample_is_in_history_once()
         anyhow::ensure!(created.status() == 201, "{}", created.text().await?);
     }
     let ledger = Ledger::default();
-    for round in 0..ROUNDS {
+    let rounds = rounds(ROUNDS)?;
+    let step_ms = STEP_MS * ROUNDS / rounds.max(ROUNDS);
+    for round in 0..rounds {
         let mut tasks = Vec::new();
         for name in &devices {
-            tasks.push(tokio::spawn(device(program.mqtt_port, name.clone(), begin_ms, ledger.clone())));
+            tasks.push(tokio::spawn(device(
+                program.mqtt_port,
+                name.clone(),
+                (begin_ms, step_ms),
+                ledger.clone(),
+            )));
         }
         for name in &writers {
             tasks.push(tokio::spawn(writer(program.url(""), name.clone(), ledger.clone())));

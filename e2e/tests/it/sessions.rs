@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use e2e::careful::Careful;
-use e2e::{Program, ProgramOptions};
+use e2e::{Program, ProgramOptions, rounds};
 use rand::Rng as _;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 500;
-const ROUNDS: u32 = 12;
+const ROUNDS: u64 = 12;
 
 /// The case in which Mosquitto, with persistence and its defaults, keeps none: 500 messages and a retained one, all
 /// acknowledged, for a client that is away; then the power goes.
@@ -56,7 +56,7 @@ async fn killed_at_random_moments_qos_1_arrives_and_qos_2_arrives_once() -> anyh
     hearer.subscribe("plan/#", 2).await?;
     publisher.connect(program.mqtt_port).await?;
     let mut number = 0_u64;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds(ROUNDS)? {
         let life = Duration::from_millis(rand::rng().random_range(30..300));
         let hearing = async {
             // Until the program dies.
