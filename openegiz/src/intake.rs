@@ -57,7 +57,10 @@ impl Intake for MqttIntake {
                 let source = Source {
                     received,
                     principal: &client.principal,
-                    correlation: correlation::of(publish.correlation(), ""),
+                    correlation: correlation::of(
+                        publish.user_property("correlation-id"),
+                        publish.user_property("traceparent"),
+                    ),
                     topic: publish.topic(),
                     qos: publish.qos(),
                     retain: publish.retain(),

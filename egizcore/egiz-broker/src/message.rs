@@ -102,14 +102,11 @@ impl Publish {
         (waited_s < interval.max(1)).then(|| Some(interval - waited_s))
     }
 
-    /// The user property `correlation-id`, or empty.
+    /// The first user property with a name, in whichever case, or empty.
     #[must_use]
-    pub fn correlation(&self) -> &str {
-        let users = self.properties.iter().flat_map(|properties| &properties.user_properties);
-        users
-            .into_iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("correlation-id"))
-            .map_or("", |(_, value)| value)
+    pub fn user_property(&self, name: &str) -> &str {
+        let mut users = self.properties.iter().flat_map(|properties| &properties.user_properties);
+        users.find(|(known, _)| known.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
     }
 
     /// The MQTT 5 properties to pass on, and whose message it is where that matters, encoded for keeping; empty where there
