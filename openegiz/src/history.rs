@@ -34,8 +34,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::HistoryMetrics;
 
+mod catch_up;
 mod note;
 
+pub(crate) use catch_up::{CatchUp, catch_up};
 pub(crate) use note::{Note, Notes};
 
 /// Messages between the apply thread and the history thread. Full: the apply thread waits.

@@ -13,7 +13,7 @@ use egiz_service::config;
 use egiz_twin::{Engine, Limits};
 use parking_lot::{Mutex, RwLock};
 
-use crate::history::{Notes, take_in};
+use crate::history::{CatchUp, Notes, catch_up};
 use crate::pipeline::{Place, State};
 use crate::retained::{Kept, Retained};
 use crate::snapshot::{Snapshot, SnapshotFolder};
@@ -156,6 +156,17 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     fn run(&self, newest: Option<Snapshot>) -> anyhow::Result<State> {
+        match self.historian {
+            None => self.records(newest, None),
+            Some(historian) => catch_up(
+                historian,
+                || self.seal_if_large(historian),
+                |history| self.records(newest, Some(history)),
+            ),
+        }
+    }
+
+    fn records(&self, newest: Option<Snapshot>, mut history: Option<&mut CatchUp>) -> anyhow::Result<State> {
         let begun = Instant::now();
         let (mut engine, kept) = restore(newest, self.config)?;
         let from = engine.next_offset();
@@ -180,21 +191,20 @@ impl Replay<'_> {
             let more = cursor.next_group(|offset, bytes| {
                 changes.clear();
                 records += 1;
-                let notes_of = self.historian.map(|_| &mut notes);
+                let notes_of = history.is_some().then_some(&mut notes);
                 let mut place = Place { engine: &mut engine, kept: &kept, notes: notes_of };
                 if let Err(error) = place.apply(offset, bytes, &mut changes) {
                     unreadable += 1;
                     tracing::error!(offset, %error, "a record cannot be read and is passed over");
                 }
-                if let Some(historian) = self.historian {
+                if let Some(history) = &mut history {
                     let note = notes.take().pop().map(|(_, note)| note);
-                    take_in(&mut historian.intake(), offset, bytes, note.as_ref());
+                    history.add(offset, bytes, note);
                 }
             });
             if !more.context("the journal cannot be read")? {
                 break;
             }
-            self.seal_if_large();
         }
         tracing::info!(
             things = engine.len(),
@@ -209,8 +219,7 @@ impl Replay<'_> {
 
     /// Where the disk does not take it, it goes on in memory: the records that are not sealed are bounded by where the
     /// program stopped to take them in.
-    fn seal_if_large(&self) {
-        let Some(historian) = self.historian else { return };
+    fn seal_if_large(&self, historian: &Historian) {
         let bound = usize::try_from(self.config.history.seal_bytes).unwrap_or(usize::MAX);
         if historian.head_bytes() >= bound
             && let Err(error) = historian.seal((self.clock)())

@@ -2,8 +2,8 @@
 //! 0.70), samples a second through memory, sealing and merging on one core (over 2 million), a day of one Thing with all
 //! properties (p95 under 10 ms), the state of all Things at any time (p95 under 50 ms).
 //!
-//! `cargo bench -p egiz-historian [-- <things>]` prints one line for each. Samples are numbers; states and batches are stored
-//! and their bytes counted, but they do not count as samples.
+//! `cargo bench -p egiz-historian [-- <things> [<days>]]` prints one line for each; with 30 days also the chart of a month (p95
+//! under 50 ms). Samples are numbers; states and batches are stored and their bytes counted, but they do not count as samples.
 
 mod reference;
 
@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use egiz_historian::disk::Folder;
+use egiz_historian::series::{
+    Aggregate, Buckets, Chart, Hold, Numbers, Resolution, Span, Stream, downsample,
+};
 use egiz_historian::{Historian, Settings};
 use egiz_model::{Quality, QualityReason, Timestamp, ValueRef};
 use reference::{BEGIN_MS, Device, STATES, STEPS_A_DAY};
@@ -26,7 +29,9 @@ const STEPS_A_SEAL: usize = 60;
 
 #[expect(clippy::print_stdout, reason = "it is what the bench is for")]
 fn main() {
-    let things = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(200);
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let (things, days) = (numbers.next().unwrap_or(200), numbers.next().unwrap_or(1));
+    let steps = days * STEPS_A_DAY;
     let folder = tempfile::tempdir().expect("a folder");
     let disk = Arc::new(Folder::open(folder.path()).expect("it is made"));
     let (historian, _) = Historian::open(disk, Settings::default()).expect("it opens");
@@ -36,7 +41,7 @@ fn main() {
     let (mut numbers, mut offset) = (0_u64, 0);
     let (mut taking, mut sealing, mut merging) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let mut batch = Vec::new();
-    for step in 0..STEPS_A_DAY {
+    for step in 0..steps {
         batch.clear();
         for (device, id) in devices.iter_mut().zip(&ids) {
             batch.extend(device.next().map(|message| (id, format!("B-{}", message.batch), message)));
@@ -72,14 +77,17 @@ fn main() {
         }
     }
     let today = historian.status();
-    read_back(&historian, &ids, "while the day goes on");
+    read_back(&historian, &ids, steps, "while the day goes on");
     let begun = processor_time();
-    let next_day = Timestamp::from_millis(BEGIN_MS + 86_400_000 + 7_200_000);
+    let next_day = Timestamp::from_millis(BEGIN_MS + steps as i64 * 5000 + 7_200_000);
     while historian.maintain(next_day).expect("maintained") {}
     merging += processor_time() - begun;
     let status = historian.status();
     let per_sample = |bytes: u64| bytes as f64 / numbers as f64;
-    println!("{things} Things, {numbers} numbers in a day; {} parts before the day's merge", today.parts);
+    println!(
+        "{things} Things, {days} days, {numbers} numbers; {} parts before the last day's merge",
+        today.parts
+    );
     println!("bytes a sample before the day's merge: {:.3}", per_sample(today.disk_bytes));
     println!("bytes a sample after it, all included: {:.3}", per_sample(status.disk_bytes));
     let all = taking + sealing + merging;
@@ -90,11 +98,11 @@ fn main() {
         sealing.as_secs_f64(),
         merging.as_secs_f64()
     );
-    read_back(&historian, &ids, "after the day's merge");
+    read_back(&historian, &ids, steps, "after the day's merge");
 }
 
 #[expect(clippy::print_stdout, reason = "it is what the bench is for")]
-fn read_back(historian: &Historian, ids: &[String], when: &str) {
+fn read_back(historian: &Historian, ids: &[String], steps: usize, when: &str) {
     let at = |step: usize| Timestamp::from_millis(BEGIN_MS + step as i64 * 5000);
     let days = timed(60, |round| {
         let id = &ids[round * 37 % ids.len()];
@@ -105,8 +113,34 @@ fn read_back(historian: &Historian, ids: &[String], when: &str) {
         let rows = historian.read(id, at(0), at(STEPS_A_DAY), |_, property| property == "i1");
         black_box(rows.expect("readable").samples("electrical", "i1", None));
     });
+    let span = Span::new(at(0), at(steps));
+    let samples_of = |round: usize| {
+        let id = &ids[round * 37 % ids.len()];
+        // Day by day, as over HTTP.
+        let days = (0..steps).step_by(STEPS_A_DAY);
+        days.flat_map(move |step| {
+            let (from, to) = (at(step), at(step + STEPS_A_DAY));
+            let rows = historian.read(id, from, to, |_, property| property == "i1").expect("readable");
+            rows.samples("electrical", "i1", None)
+        })
+    };
+    let wide = timed(30, |round| {
+        let chart = Chart::new(span, 1000, None).expect("a chart");
+        black_box(downsample(samples_of(round), &chart));
+    });
+    let averages = timed(30, |round| {
+        let resolution: Resolution = format!("{}ms", steps * 5).parse().expect("a resolution");
+        let buckets = Buckets::new(span, resolution, jiff::tz::TimeZone::UTC).expect("buckets");
+        let hold = Hold { max_micros: None, known_until: at(steps) };
+        let average: Aggregate = "avg".parse().expect("an aggregate");
+        let mut stream = Stream::new(buckets, Numbers::new(average, hold));
+        let mut done = Vec::new();
+        samples_of(round).for_each(|sample| stream.push(sample, &mut done).expect("in order"));
+        stream.finish(&mut done);
+        assert!((1000..=1001).contains(&done.len()));
+    });
     let states = timed(24, |round| {
-        let states = historian.states_at(at(997 + round * 680), None);
+        let states = historian.states_at(at((997 + round * 680 * (steps / STEPS_A_DAY)) % steps), None);
         let mut count = 0;
         for state in states {
             black_box(state.expect("readable"));
@@ -117,6 +151,8 @@ fn read_back(historian: &Historian, ids: &[String], when: &str) {
     for (what, times) in [
         ("a day of one Thing, all properties", days),
         ("a day of one property", charts),
+        ("a chart of all days, 1,000 pixels wide", wide),
+        ("1,000 averages of all days", averages),
         ("the state of all Things at a time", states),
     ] {
         println!("{what}, {when}: {times}");
