@@ -104,6 +104,21 @@ impl Part {
         self.thing(thing).is_some()
     }
 
+    /// The times of a Thing's first and last row; nothing where it has none.
+    pub(crate) fn span(&self, thing: &str) -> Option<(i64, i64)> {
+        let thing = self.thing(thing)?;
+        let last = thing.times.iter().fold(0_i64, |time, after| time.wrapping_add(*after));
+        Some((*thing.times.first()?, last))
+    }
+
+    /// Whether it has anything of a Thing in a column like this.
+    pub(crate) fn has_any(&self, thing: &str, is_like: impl Fn(&ColumnKey) -> bool) -> bool {
+        self.thing(thing).is_some_and(|thing| {
+            let mut columns = self.columns.iter().enumerate();
+            columns.any(|(index, column)| Self::has(thing, index) && is_like(&column.key))
+        })
+    }
+
     /// Whose rows are in it, by id.
     pub(crate) fn things(&self) -> impl ExactSizeIterator<Item = &str> {
         self.things.iter().map(|thing| thing.id.as_str())

@@ -111,7 +111,7 @@ impl Part {
 }
 
 impl Reader {
-    pub(super) fn part(&self) -> &Arc<Part> {
+    pub(crate) fn part(&self) -> &Arc<Part> {
         &self.part
     }
 

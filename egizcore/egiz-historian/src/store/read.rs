@@ -322,24 +322,47 @@ impl Published {
 
 /// Reads the last cells before a time.
 pub(super) struct LastReader {
-    /// A keyframe's first, then by rank.
+    /// A keyframe's first, then by rank: of what two say of one time, the later one holds.
     readers: Vec<Reader>,
     before: i64,
 }
 
 impl LastReader {
     /// The last cell of each column of a Thing. Things asked for in the order of ids cost the least.
+    ///
+    /// The parts are looked into from the newest back, and those that can say nothing new are not: of today's many files
+    /// mostly one, and no keyframe where the day has everything.
     pub(super) fn of(&mut self, thing: &str, texts: &mut Texts) -> Result<Vec<LastCell>, PartError> {
-        let mut last = Vec::new();
-        for reader in &mut self.readers {
+        let ends = self.readers.iter().enumerate().filter_map(|(place, reader)| {
+            let (first, last) = reader.part().span(thing)?;
+            (first < self.before).then(|| (last.min(self.before - 1), place))
+        });
+        let mut ends: Vec<(i64, usize)> = ends.collect();
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+        let mut known: Vec<(LastCell, usize)> = Vec::new();
+        for (end, place) in ends {
+            let reader = &mut self.readers[place];
+            let is_newer = |((other, time, ..), _): &(LastCell, usize), key: &ColumnKey| {
+                *time > end && other.same_property(key)
+            };
+            if !reader.part().has_any(thing, |key| !known.iter().any(|known| is_newer(known, key))) {
+                continue;
+            }
             let cells = reader.last_cells(thing, self.before, texts)?;
-            if last.is_empty() {
-                last = cells;
-            } else {
-                take_newer_cells(&mut last, cells);
+            for of_property in cells.chunk_by(|a, b| a.0.same_property(&b.0)) {
+                let (key, time, ..) = &of_property[0];
+                let older = known.iter().find(|((other, ..), _)| other.same_property(key));
+                let older = older.map(|((_, time, ..), place)| (*time, *place));
+                if older.is_some_and(|older| older > (*time, place)) {
+                    continue;
+                }
+                if older.is_some() {
+                    known.retain(|((other, ..), _)| !other.same_property(key));
+                }
+                known.extend(of_property.iter().cloned().map(|cell| (cell, place)));
             }
         }
-        Ok(last)
+        Ok(known.into_iter().map(|(cell, _)| cell).collect())
     }
 }
 
