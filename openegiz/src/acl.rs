@@ -77,6 +77,7 @@ impl Acl {
                     publish: rule.action != MqttAction::Subscribe,
                     subscribe: rule.action != MqttAction::Publish,
                     allow: rule.permission == Permission::Allow,
+                    tell_reason: rule.tell_reason,
                 })
             })
             .collect();
@@ -116,6 +117,7 @@ struct Rule {
     publish: bool,
     subscribe: bool,
     allow: bool,
+    tell_reason: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,12 @@ impl TopicRights for RuledRights {
     fn may_subscribe(&self, filter: &str) -> bool {
         let rule = self.rules.iter().find(|rule| rule.subscribe && covers(&rule.filter, filter));
         rule.map_or_else(|| self.built_in.may_subscribe(filter), |rule| rule.allow)
+    }
+
+    fn tells_why(&self, topic: &str) -> bool {
+        // A topic name is a filter that covers nothing else.
+        let rule = self.rules.iter().find(|rule| covers(&rule.filter, topic));
+        rule.map_or_else(|| self.built_in.tells_why(topic), |rule| rule.tell_reason)
     }
 
     fn may_receive(&self, name: &str) -> bool {

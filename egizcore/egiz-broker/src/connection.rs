@@ -393,7 +393,8 @@ impl Connection<'_> {
         }
         match (self.outbox.version(), id) {
             (Version::V5, Some(id)) => {
-                batch.replies.push(Reply::Publish { answer, id, code: 0x87, fresh: true });
+                let code = if self.client.rights.tells_why(&publish.topic) { 0x87 } else { 0x80 };
+                batch.replies.push(Reply::Publish { answer, id, code, fresh: true });
                 Ok(())
             }
             (Version::V5, None) => Ok(()),

@@ -203,6 +203,10 @@ pub trait TopicRights: Send + Sync + std::fmt::Debug {
     fn may_receive(&self, _topic: &str) -> bool {
         true
     }
+    /// Whether a client that may not publish or subscribe to this is told that it is not authorized, rather than nothing.
+    fn tells_why(&self, _topic: &str) -> bool {
+        true
+    }
     /// Cancelled when the rights are taken back: what was opened with them is closed. `None` for rights that stay.
     fn withdrawn(&self) -> Option<&CancellationToken> {
         None

@@ -33,6 +33,16 @@ fn a_denied_topic_cannot_be_subscribed_to_nor_heard_by_a_wildcard() {
 }
 
 #[test]
+fn a_rule_may_keep_its_reason_to_itself() {
+    let silent = MqttAclRule { tell_reason: false, ..deny("plant/secret/#") };
+    let rights = over(&[silent, deny("plant/#")], EverythingRights, &Who::default());
+    assert!(!rights.may_subscribe("plant/secret/#") && !rights.tells_why("plant/secret/#"));
+    assert!(!rights.may_publish("plant/secret/x") && !rights.tells_why("plant/secret/x"));
+    assert!(!rights.may_subscribe("plant/#") && rights.tells_why("plant/#"));
+    assert!(rights.tells_why("elsewhere"));
+}
+
+#[test]
 fn the_first_rule_that_fits_decides_then_the_login() {
     let rules = [allow("plant/public/#"), deny("plant/#"), allow("lab/+/out")];
     let rights = over(&rules, NothingRights, &Who::default());

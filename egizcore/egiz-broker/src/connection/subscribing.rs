@@ -68,6 +68,7 @@ impl Connection<'_> {
                     0 => v5::SubscribeAckReason::GrantedQos0,
                     1 => v5::SubscribeAckReason::GrantedQos1,
                     2 => v5::SubscribeAckReason::GrantedQos2,
+                    0x80 => v5::SubscribeAckReason::UnspecifiedError,
                     0x87 => v5::SubscribeAckReason::NotAuthorized,
                     0x97 => v5::SubscribeAckReason::QuotaExceeded,
                     _ => v5::SubscribeAckReason::TopicFilterInvalid,
@@ -94,7 +95,7 @@ impl Connection<'_> {
         // What counts is what the subscription brings, not in which group.
         let (_, plain) = topic::split_shared(filter);
         if !self.client.rights.may_subscribe(plain) {
-            return Some(0x87);
+            return Some(if self.client.rights.tells_why(plain) { 0x87 } else { 0x80 });
         }
         let state = self.session.lock();
         let is_full = state.filters.len() >= self.shared.config.subscriptions_max;

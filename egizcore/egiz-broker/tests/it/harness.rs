@@ -110,7 +110,7 @@ impl Intake for TestIntake {
 /// either it is everything.
 struct TestGatekeeper;
 
-/// Subscribes to everything and hears all but `secret`.
+/// Subscribes to everything and hears all but `secret`, of which nothing is said.
 #[derive(Debug)]
 struct AllButSecret;
 
@@ -124,6 +124,10 @@ impl TopicRights for AllButSecret {
     }
 
     fn may_receive(&self, topic: &str) -> bool {
+        topic != "secret"
+    }
+
+    fn tells_why(&self, topic: &str) -> bool {
         topic != "secret"
     }
 }

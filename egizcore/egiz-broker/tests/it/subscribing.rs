@@ -23,6 +23,19 @@ async fn mqtt_3_8_4_each_filter_is_answered_in_order() {
     }
 }
 
+/// Rights that keep their reason to themselves: the client learns that it may not, and not why.
+#[tokio::test]
+async fn where_the_rights_do_not_tell_why_the_answer_does_not_either() {
+    let server = server().await;
+    for (version, told) in [(V3, 0x80), (V5, 0x80)] {
+        let mut client = server.connect(&Connect::of(version, "c").login("hearer", "x")).await;
+        client.ask(&subscribe(version, 7, &[("secret", 1)]), &granted(version, 7, &[told])).await;
+    }
+    let mut client = server.connect(&Connect::of(V5, "c").login("hearer", "x")).await;
+    client.ask(&publish(V5, QOS_1, "secret", 1, "hi"), &[0x40, 3, 0, 1, 0x80]).await;
+    client.ask(&publish(V5, QOS_1, "other", 2, "hi"), &[0x40, 3, 0, 2, 0x87]).await;
+}
+
 #[tokio::test]
 async fn mqtt_3_3_5_1_overlapping_subscriptions_deliver_once_at_the_highest_quality() {
     let server = server().await;

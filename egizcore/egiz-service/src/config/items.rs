@@ -137,6 +137,9 @@ lists! {
         filter: String = "#".to_owned(), Kind::Text, REQUIRED;
         /// What the rule says.
         permission: Permission = Permission::Deny, Kind::OneOf(Permission::WORDS), REQUIRED;
+        /// Where it denies: whether an MQTT 5 client is told that it is not authorized (0x87). If not, the answer is 0x80,
+        /// which says nothing of why.
+        tell_reason: bool = true, Kind::Boolean, OPTIONAL;
     }
 
     /// A broker elsewhere whose messages are taken in as those of the program's own broker are: Mosquitto, EMQX, HiveMQ.
