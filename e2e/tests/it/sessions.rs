@@ -103,11 +103,14 @@ async fn killed_at_random_moments_qos_1_arrives_and_qos_2_arrives_once() -> anyh
         |qos: u8| hearer.heard.iter().filter(move |(own, _)| *own == qos).map(|(_, payload)| payload.parse());
     let twice: Vec<u64> = of(2).collect::<Result<_, _>>()?;
     let expected: Vec<u64> = (0..number).filter(|number| !number.is_multiple_of(3)).collect();
+    let first_fault = twice.iter().zip(&expected).position(|(came, expected)| came != expected);
     assert!(
         twice == expected,
-        "QoS 2: {} of {} messages, each once and in order",
+        "QoS 2: {} of {} messages, each once and in order; from place {first_fault:?} on came {:?} in place of {:?}",
         twice.len(),
-        expected.len()
+        expected.len(),
+        first_fault.map(|at| &twice[at.saturating_sub(3)..(at + 12).min(twice.len())]),
+        first_fault.map(|at| &expected[at.saturating_sub(3)..(at + 12).min(expected.len())])
     );
     let once: HashSet<u64> = of(1).collect::<Result<_, _>>()?;
     assert_eq!(once.len() as u64, number.div_ceil(3), "QoS 1 arrives");
