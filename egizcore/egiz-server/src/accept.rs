@@ -6,12 +6,17 @@ use egiz_api::Code;
 
 use crate::error::ApiError;
 
+/// What an error repeats of what was accepted: so many ranges, so much of each.
+const SHOWN_RANGES: usize = 3;
+const SHOWN_CHARS: usize = 60;
+
 /// Chooses among the forms that a route has, the default first.
 ///
 /// # Errors
 /// `not-acceptable`.
 pub(crate) fn form<F: Copy>(headers: &HeaderMap, forms: &[(&str, F)]) -> Result<F, ApiError> {
     let default = forms[0].1;
+    let mut refused = Vec::new();
     let mut ranges = headers
         .get_all(ACCEPT)
         .iter()
@@ -33,14 +38,23 @@ pub(crate) fn form<F: Copy>(headers: &HeaderMap, forms: &[(&str, F)]) -> Result<
                 .strip_suffix('*')
                 .is_some_and(|family| family.len() > 1 && forms[0].0.starts_with(family));
         if is_default {
-            Some(default)
-        } else {
-            forms.iter().find(|(name, _)| *name == kind).map(|(_, form)| *form)
+            return Some(default);
         }
+        let found = forms.iter().find(|(name, _)| *name == kind).map(|(_, form)| *form);
+        if found.is_none() {
+            refused.push(kind.chars().take(SHOWN_CHARS).collect::<String>());
+        }
+        found
     });
     found.ok_or_else(|| {
         let names: Vec<&str> = forms.iter().map(|(name, _)| *name).collect();
-        ApiError::new(Code::NotAcceptable, format!("this comes as {}", names.join(", ")))
+        refused.truncate(SHOWN_RANGES);
+        let mut detail = format!("this comes as {}", names.join(", "));
+        if !refused.is_empty() {
+            detail.push_str(", and not as ");
+            detail.push_str(&refused.join(", "));
+        }
+        ApiError::new(Code::NotAcceptable, detail)
     })
 }
 

@@ -24,6 +24,7 @@ mod layout;
 pub mod live;
 pub mod metrics;
 mod min_offset;
+mod outflow;
 mod page;
 mod params;
 pub mod ports;

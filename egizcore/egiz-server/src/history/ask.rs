@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
 use egiz_api::{Code, Problem};
 use egiz_historian::series::{
     Aggregate, Buckets, BucketsError, Chart, Fill, Hold, MAX_CHART_WIDTH, Resolution, Span,
@@ -13,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::parquet;
 use super::selection::Selection;
+use crate::accept;
 use crate::error::ApiError;
 use crate::params::{Params, refused};
 
@@ -113,7 +113,9 @@ impl Ask {
         let (from, to) = range(params.get("from"), params.get("to"), now)?;
         let selection = Selection::of_parameters(params.get("feature"), params.get("property"))
             .map_err(|(name, reason)| refused(name, &reason))?;
-        let form = form(headers)?;
+        let forms =
+            [("application/json", Form::Json), ("text/csv", Form::Csv), (parquet::MEDIA_TYPE, Form::Parquet)];
+        let form = accept::form(headers, &forms)?;
         let mode = mode(params, form, (from, to), now)?;
         let said = |name| params.get(name).unwrap_or_default().to_owned();
         let question = vec![
@@ -448,29 +450,6 @@ fn rows(asked: Option<u64>, form: Form) -> Result<Option<usize>, ApiError> {
             Ok(Some(usize::try_from(rows).unwrap_or(usize::MAX)))
         }
     }
-}
-
-/// JSON, unless another form is what is accepted, or comes first.
-fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
-    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-    if accepted.peek().is_none() {
-        return Ok(Form::Json);
-    }
-    let mut refused = Vec::new();
-    for range in accepted.flat_map(|list| list.split(',')) {
-        match range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "text/csv" => return Ok(Form::Csv),
-            parquet::MEDIA_TYPE => return Ok(Form::Parquet),
-            "application/json" | "application/*" | "*/*" | "" => return Ok(Form::Json),
-            other => refused.push(other.chars().take(60).collect::<String>()),
-        }
-    }
-    let detail = format!(
-        "history comes as application/json, text/csv or {}, and not as {}",
-        parquet::MEDIA_TYPE,
-        refused.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
-    );
-    Err(ApiError::new(Code::NotAcceptable, detail))
 }
 
 #[cfg(test)]

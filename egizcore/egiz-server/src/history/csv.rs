@@ -21,6 +21,7 @@ use super::walk::{Pace, Walk};
 use super::{blocking, buckets, chart, known};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::outflow;
 
 const LINE_END: &[u8] = b"\r\n";
 
@@ -31,7 +32,7 @@ const LINE_END: &[u8] = b"\r\n";
 pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError> {
     let live = app.clone();
     let is_streamed = matches!(ask.mode, Mode::Raw(_));
-    let permit = outlet::permit(app)?;
+    let permit = outflow::permit(app)?;
     if is_streamed {
         let (ask, columns) = blocking(app, move |walk| {
             known(&live, walk.historian(), &ask.thing)?;

@@ -13,6 +13,7 @@ use super::walk::{Pace, Walk};
 use super::{blocking, known};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::outflow;
 
 /// The media type, registered with IANA.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.apache.parquet";
@@ -23,7 +24,7 @@ pub(super) const MEDIA_TYPE: &str = "application/vnd.apache.parquet";
 /// Those of the JSON form, and `overloaded` where as many streams are under way as may be.
 pub(super) async fn answer(app: &App, ask: Ask) -> Result<Response, ApiError> {
     let live = app.clone();
-    let permit = outlet::permit(app)?;
+    let permit = outflow::permit(app)?;
     // Here, so that what goes wrong while the range is looked through has a status.
     let (ask, shape) = blocking(app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;

@@ -20,6 +20,7 @@ use crate::body::json::push_token;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::Shown;
+use crate::outflow;
 use crate::params::NoParams;
 use crate::things::import::{self, LastLine, Steps, push_line};
 use crate::{body, min_offset, present, query, submit};
@@ -64,7 +65,7 @@ pub(crate) async fn bulk(
         return Err(Problem::new(Code::InvalidValue, reason).at("/filter", reason).into());
     }
     let filter = query::filter_of(&request.filter)?;
-    let permit = import::permit(&app)?;
+    let permit = outflow::permit(&app)?;
     let pause = Duration::from_millis(app.ports.settings.stream_pause_ms);
     let condition = filter.as_ref().map(ToString::to_string).unwrap_or_default();
     min_offset::wait_for_acknowledged(&app.ports).await?;

@@ -23,7 +23,7 @@ use crate::error::{ApiError, of_refusal};
 use crate::params::{self, Params};
 use crate::ports::Applied;
 use crate::things::write::{id_in, with_whole_id};
-use crate::{body, submit};
+use crate::{body, outflow, submit};
 
 /// The most lines that go to the journal at once.
 const BATCH_LINES: usize = 128;
@@ -58,7 +58,7 @@ pub(crate) async fn import(
         | Some("application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/json") => {}
         Some(other) => return Err(body::unsupported(other, "application/x-ndjson")),
     }
-    let permit = permit(&app)?;
+    let permit = outflow::permit(&app)?;
     let pause = Duration::from_millis(app.ports.settings.stream_pause_ms);
     let import = Import {
         lines: Lines::new(content.into_data_stream(), app.ports.settings.body_bytes_max, pause),
@@ -70,19 +70,6 @@ pub(crate) async fn import(
         _permit: permit,
     };
     Ok(ndjson(import, pause))
-}
-
-/// A place among the streams under way.
-///
-/// # Errors
-/// `overloaded`.
-pub(crate) fn permit(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
-    app.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Code::Overloaded, "as many streams as may be are under way")
-            .limit(app.ports.settings.concurrent_streams_max as u64)
-            .retry_after(5)
-            .into()
-    })
 }
 
 /// Work that goes on in steps, each with lines for the client.

@@ -11,18 +11,18 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use egiz_twin::{Filter, Position, ThingRef};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::import;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields::{Fields, Shown};
+use crate::outflow::{self, Outflow};
 use crate::respond::{ACCEL_BUFFERING, LAST_EVENT_ID};
 use crate::{accept, min_offset, params, present, query, respond, target};
 
@@ -30,8 +30,6 @@ use crate::{accept, min_offset, params, present, query, respond, target};
 const THINGS_AT_ONCE: usize = 200;
 /// A piece ends with the Thing that makes it so long.
 const PIECE_BYTES: usize = 128 * 1024;
-/// How many pieces wait for the client; at the bound the walk waits with it.
-const PIECES_AHEAD: usize = 2;
 /// How long a browser waits before it comes back, in milliseconds.
 const RETRY_MS: u32 = 2_000;
 
@@ -90,7 +88,7 @@ pub(crate) async fn answer(
     form: Form,
     listing: Listing,
 ) -> Result<Response, ApiError> {
-    let permit = import::permit(app)?;
+    let permit = outflow::permit(app)?;
     let walk = Walk {
         query: egiz_twin::Query {
             filter: listing.filter,
@@ -114,10 +112,10 @@ pub(crate) async fn answer(
         respond::empty(StatusCode::NO_CONTENT)
     } else {
         let pause = Duration::from_millis(app.ports.settings.stream_pause_ms);
-        let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let sending = Sending { app: app.clone(), caller: caller.clone(), sender, pause, _permit: permit };
+        let (outflow, body) = outflow::open(pause, ());
+        let sending = Sending { app: app.clone(), caller: caller.clone(), outflow, _permit: permit };
         tokio::spawn(sending.all(first, form));
-        let mut response = Response::new(body(receiver));
+        let mut response = Response::new(body);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         response
@@ -125,21 +123,6 @@ pub(crate) async fn answer(
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     min_offset::show(&mut response, next_offset);
     Ok(response)
-}
-
-/// What goes to the client: a piece, or `None` at the end; a channel that closes without it was cut off.
-type Sent = Option<Bytes>;
-
-fn body(receiver: mpsc::Receiver<Sent>) -> Body {
-    let pieces = futures::stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Some(piece)) => Some((Ok(piece), Some(receiver))),
-            Some(None) => None,
-            None => Some((Err(std::io::Error::other("the list was cut off")), None)),
-        }
-    });
-    Body::from_stream(pieces)
 }
 
 /// A walk over a list.
@@ -197,8 +180,7 @@ impl Walk {
 struct Sending {
     app: App,
     caller: Caller,
-    sender: mpsc::Sender<Sent>,
-    pause: Duration,
+    outflow: Outflow,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -212,7 +194,7 @@ impl Sending {
         }
         loop {
             let Piece { bytes, rest, .. } = piece;
-            if !self.piece(Some(bytes.into())).await {
+            if !self.outflow.send(bytes.into()).await {
                 return;
             }
             let Some(walk) = rest else { break };
@@ -226,16 +208,8 @@ impl Sending {
             };
         }
         if form == Form::Events {
-            self.piece(Some(Bytes::from_static(b"event: complete\ndata: {}\n\n"))).await;
+            self.outflow.send(Bytes::from_static(b"event: complete\ndata: {}\n\n")).await;
         }
-        self.piece(None).await;
-    }
-
-    async fn piece(&self, piece: Sent) -> bool {
-        let is_taken = matches!(tokio::time::timeout(self.pause, self.sender.send(piece)).await, Ok(Ok(())));
-        if !is_taken {
-            tracing::debug!("a client left its list, or took nothing of it");
-        }
-        is_taken
+        self.outflow.end().await;
     }
 }
