@@ -15,6 +15,7 @@ mod column;
 pub mod disk;
 mod export;
 mod head;
+mod leb128;
 mod manifest;
 mod part;
 mod scale;

@@ -42,7 +42,7 @@ pub(crate) use write::PartWriter;
 /// Rows after which a row group is closed, at the next Thing.
 pub(crate) const GROUP_ROWS: usize = 8192;
 
-/// Rows of a page: what has to be decoded at least. Two hours of a message every five seconds.
+/// Rows of a page: what has to be decoded at most to know one value. Four hours of a message every five seconds.
 pub(crate) const PAGE_ROWS: usize = 2880;
 
 /// Why a part cannot be read or written.

@@ -14,6 +14,7 @@ use egiz_model::record::format::{ItemReader, ItemWriter};
 use egiz_model::{Quality, QualityReason};
 
 use crate::cell::{Cell, Kind};
+use crate::leb128::{unzigzag, zigzag};
 use crate::scale::Divisor;
 
 /// Chunks are of this size, so that the log grows without being copied. A row lies in one chunk; one that is larger has a
@@ -21,8 +22,8 @@ use crate::scale::Divisor;
 const CHUNK_BYTES: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 18;
 
-/// `back` at its longest.
-const BACK_BYTES_MAX: usize = 10;
+/// What stands before the cells, at its longest.
+const HEADER_BYTES_MAX: usize = 4 * 10;
 
 /// The bit of a tag that says that words on quality follow.
 const TRUST: u8 = 0x80;
@@ -56,7 +57,6 @@ pub(super) struct Draft {
     count: u64,
     /// For each column the exponent of ten that its last number needed.
     exponents: Vec<u8>,
-    whole: Vec<u8>,
 }
 
 /// A row as it was written.
@@ -128,13 +128,8 @@ impl Log {
         time: i64,
         delay_s: u32,
     ) -> Address {
-        let Draft { cells, count, whole, .. } = draft;
-        whole.clear();
-        let mut out = ItemWriter::new(whole);
-        out.varint(zigzag(time));
-        out.varint(u64::from(delay_s));
-        out.varint(*count);
-        let length = BACK_BYTES_MAX + whole.len() + cells.len();
+        let Draft { cells, count, .. } = draft;
+        let length = HEADER_BYTES_MAX + cells.len();
         if self.chunks.last().is_none_or(|chunk| chunk.len() + length > CHUNK_BYTES) {
             self.chunks.push(Vec::new());
         }
@@ -142,8 +137,11 @@ impl Log {
         let chunk = &mut self.chunks[number];
         let address = Address((number as u64) << CHUNK_BITS | chunk.len() as u64);
         self.bytes -= chunk.capacity();
-        ItemWriter::new(chunk).varint(before.map_or(0, |before| address.0 - before.0));
-        chunk.extend_from_slice(whole);
+        let mut out = ItemWriter::new(chunk);
+        out.varint(before.map_or(0, |before| address.0 - before.0));
+        out.varint(zigzag(time));
+        out.varint(u64::from(delay_s));
+        out.varint(*count);
         chunk.extend_from_slice(cells);
         self.bytes += chunk.capacity();
         cells.clear();
@@ -211,12 +209,4 @@ fn varint(reader: &mut ItemReader<'_>) -> u64 {
 
 fn byte(reader: &mut ItemReader<'_>) -> u8 {
     reader.byte().expect("rows are whole")
-}
-
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63).cast_unsigned()
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }

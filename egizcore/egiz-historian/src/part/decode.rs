@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use crate::leb128::{self, unzigzag};
+
 /// Bytes that must follow those that are decoded: 32 numbers of [`FAST_WIDTH_MAX`] bits, and eight bytes.
 pub(super) const PADDING: usize = FAST_WIDTH_MAX * 4 + 8;
 
@@ -198,7 +200,7 @@ struct Hybrid<'a> {
 
 impl<'a> Hybrid<'a> {
     fn next(&mut self) -> Option<Run<'a>> {
-        let head = varint(&mut self.rest)?;
+        let head = leb128::read(&mut self.rest)?;
         let count = usize::try_from(head >> 1).ok()?;
         if head & 1 == 1 {
             // The last group may be cut short by writers that save its padding.
@@ -219,10 +221,10 @@ impl<'a> Hybrid<'a> {
 /// `out` is used for what it has room for; what is in it goes.
 pub(super) fn delta(bytes: &[u8], wanted: usize, mut out: Vec<i64>) -> Option<Vec<i64>> {
     let mut rest = bytes.get(..bytes.len().checked_sub(PADDING)?)?;
-    let block = usize::try_from(varint(&mut rest)?).ok()?;
-    let minis = usize::try_from(varint(&mut rest)?).ok()?;
-    let total = usize::try_from(varint(&mut rest)?).ok()?;
-    let first = zigzag(varint(&mut rest)?);
+    let block = usize::try_from(leb128::read(&mut rest)?).ok()?;
+    let minis = usize::try_from(leb128::read(&mut rest)?).ok()?;
+    let total = usize::try_from(leb128::read(&mut rest)?).ok()?;
+    let first = unzigzag(leb128::read(&mut rest)?);
     let of_mini = block.checked_div(minis)?;
     if of_mini == 0 || !of_mini.is_multiple_of(32) || block > 1 << 20 || total < wanted {
         return None;
@@ -235,7 +237,7 @@ pub(super) fn delta(bytes: &[u8], wanted: usize, mut out: Vec<i64>) -> Option<Ve
     out.push(first);
     let mut last = first;
     while out.len() < wanted {
-        let least = zigzag(varint(&mut rest)?);
+        let least = unzigzag(leb128::read(&mut rest)?);
         let widths = rest.get(..minis)?;
         rest = &rest[minis..];
         for width in widths {
@@ -303,23 +305,6 @@ fn unpack_width<const WIDTH: usize>(bytes: &[u8; PADDING]) -> [u64; 32] {
             bytes[bit / 8..].first_chunk::<8>().expect("the array is long enough for 32 of any width");
         u64::from_le_bytes(*chunk) >> (bit % 8) & mask
     })
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn zigzag(number: u64) -> i64 {
-    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::PartError;
 use super::format::{DescribedThing, FIXED_COLUMNS};
 use super::rows::Reader;
-use super::{Part, PartError};
 use crate::cell::{Cell, Texts};
 use crate::column::ColumnKey;
 
@@ -30,8 +30,7 @@ impl Reader {
             return Ok(Vec::new());
         };
         let mut end = thing.rows_around(i64::MIN, before, part.page_rows).end;
-        let mut missing: Vec<usize> =
-            (0..part.columns.len()).filter(|index| Part::has(thing, *index)).collect();
+        let mut missing: Vec<usize> = part.columns_of(thing).collect();
         let mut found = Vec::with_capacity(missing.len());
         if end > 0 {
             self.enter(thing.group)?;
@@ -78,17 +77,14 @@ impl Reader {
                     continue;
                 }
                 let key = &part.columns[*index].key;
-                let mut cell = match found[known..].last() {
-                    Some((known, _, _, cell)) if known == key => *cell,
-                    _ => Cell::ABSENT,
-                };
+                // A key may have several columns, each with what the others cannot hold.
+                if found[known..].last().is_none_or(|(other, ..)| other != key) {
+                    found.push((key.clone(), time, delay, Cell::ABSENT));
+                }
+                let (.., cell) = found.last_mut().expect("it was just put there");
                 let page = self.page(index + FIXED_COLUMNS, row)?;
                 let at = page.at(row);
-                part.put(*index, page, at..at + 1, std::slice::from_mut(&mut cell), texts)?;
-                match found[known..].last_mut() {
-                    Some((known, _, _, known_cell)) if known == key => *known_cell = cell,
-                    _ => found.push((key.clone(), time, delay, cell)),
-                }
+                part.put(*index, page, at..at + 1, std::slice::from_mut(cell), texts)?;
             }
             let key = &part.columns[of_property[0].0].key;
             missing.retain(|index| !part.columns[*index].key.same_property(key));

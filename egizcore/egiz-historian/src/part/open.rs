@@ -113,10 +113,8 @@ impl Part {
 
     /// Whether it has anything of a Thing in a column like this.
     pub(crate) fn has_any(&self, thing: &str, is_like: impl Fn(&ColumnKey) -> bool) -> bool {
-        self.thing(thing).is_some_and(|thing| {
-            let mut columns = self.columns.iter().enumerate();
-            columns.any(|(index, column)| Self::has(thing, index) && is_like(&column.key))
-        })
+        self.thing(thing)
+            .is_some_and(|thing| self.columns_of(thing).any(|index| is_like(&self.columns[index].key)))
     }
 
     /// Whose rows are in it, by id.
@@ -185,7 +183,8 @@ fn understand(
                 && i64::from(thing.row) + i64::from(thing.rows) <= rows
                 && page_rows > 0
                 && thing.times.len() == thing.rows.div_ceil(page_rows) as usize + 1
-                && thing.has.iter().all(|column| (*column as usize) < columns.len())
+                && thing.has.is_sorted_by(|a, b| a < b)
+                && thing.has.last().is_none_or(|column| (*column as usize) < columns.len())
         })
     };
     if !described.things.is_sorted_by(|a, b| a.id < b.id) || !described.things.iter().all(fits) {

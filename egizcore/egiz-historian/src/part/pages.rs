@@ -8,10 +8,13 @@
 //! # Source
 //! Apache Thrift compact protocol; Apache Parquet format, `PageHeader.crc`: CRC-32 over the page as it is stored.
 
+use egiz_model::record::format::ItemWriter;
 use parquet::column::page::{CompressedPage, PageWriteSpec, PageWriter};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use std::io::Write as _;
+
+use crate::leb128::zigzag;
 
 /// The type of a 32-bit integer.
 const I32: u8 = 5;
@@ -69,13 +72,7 @@ fn insert_crc(header: &[u8], crc: u32, out: &mut Vec<u8>) -> Option<usize> {
     let before = out.len();
     out.extend_from_slice(&header[..at]);
     out.push((CRC - BEFORE) << 4 | I32);
-    let signed = crc.cast_signed();
-    let mut zigzag = (signed << 1 ^ signed >> 31).cast_unsigned();
-    while zigzag >= 0x80 {
-        out.push((zigzag & 0x7f) as u8 | 0x80);
-        zigzag >>= 7;
-    }
-    out.push((zigzag & 0x7f) as u8);
+    ItemWriter::new(out).varint(zigzag(i64::from(crc.cast_signed())));
     out.push((next_id - CRC) << 4 | next & 0x0f);
     out.extend_from_slice(&header[at + 1..]);
     Some(out.len() - before - header.len())

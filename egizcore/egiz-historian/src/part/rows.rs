@@ -104,9 +104,10 @@ impl Part {
         Ok(table)
     }
 
-    /// Whether the Thing has a column of properties.
-    pub(super) fn has(thing: &DescribedThing, index: usize) -> bool {
-        thing.has.is_empty() || thing.has.iter().any(|has| *has as usize == index)
+    /// The numbers of the columns of properties in which a Thing has anything.
+    pub(super) fn columns_of<'a>(&self, thing: &'a DescribedThing) -> impl Iterator<Item = usize> + use<'a> {
+        let all = if thing.has.is_empty() { 0..self.columns.len() } else { 0..0 };
+        all.chain(thing.has.iter().map(|has| *has as usize))
     }
 }
 
@@ -130,8 +131,8 @@ impl Reader {
             delays: self.delays(rows.clone())?,
             columns: Vec::new(),
         };
-        for (index, column) in part.columns.iter().enumerate() {
-            if Part::has(thing, index) && wanted(&column.key) {
+        for index in part.columns_of(thing) {
+            if wanted(&part.columns[index].key) {
                 self.cells(index, rows.clone(), &mut table, texts)?;
             }
         }

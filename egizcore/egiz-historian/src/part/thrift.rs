@@ -4,6 +4,8 @@
 //! # Source
 //! Apache Thrift compact protocol.
 
+use crate::leb128::{self, unzigzag};
+
 /// Structures inside each other beyond this are no page header.
 const DEPTH_MAX: u8 = 8;
 
@@ -40,22 +42,13 @@ impl<'a> Compact<'a> {
         Some(*first)
     }
 
-    pub(super) fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
+    fn varint(&mut self) -> Option<u64> {
+        leb128::read(&mut self.rest)
     }
 
     /// A whole number of any width.
     pub(super) fn int(&mut self) -> Option<i64> {
-        let zigzag = self.varint()?;
-        Some((zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed()))
+        self.varint().map(unzigzag)
     }
 
     /// The id and the type of a structure's next field; `Some(None)` at its end. `id` is that of the field before, 0 at the

@@ -172,7 +172,8 @@ struct States<'a> {
 impl Tables for States<'_> {
     fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
         let Some(id) = self.ids.next() else { return Ok(None) };
-        Ok(Some((id.to_owned(), last_rows(self.last.of(id, &mut self.texts)?))))
+        let last = self.last.of(id, &mut self.texts)?;
+        Ok(Some((id.to_owned(), last_rows(last.into_cells()))))
     }
 
     fn texts(&self) -> &Texts {

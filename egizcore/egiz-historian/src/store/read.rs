@@ -8,7 +8,7 @@ use egiz_model::{Quality, Timestamp};
 use super::{DAY_MICROS, Historian, HistoryError, Published, State};
 use crate::cell::Texts;
 use crate::column::{ColumnKey, Place};
-use crate::head::Head;
+use crate::head::{Head, HeadReader};
 use crate::manifest::{Entry, Level};
 use crate::part::{LastCell, Part, PartError, Reader};
 use crate::series::Sample;
@@ -129,7 +129,7 @@ impl Historian {
         let (from, to) = (from.as_micros(), to.as_micros());
         let mut texts = Texts::default();
         let wanted = |key: &ColumnKey| wanted(&key.feature, &key.property);
-        let (published, newest) = self.view(thing, &mut texts);
+        let (published, mut newest) = self.view(thing, &mut texts);
         let mut parts: Vec<_> = published
             .open_parts()
             .filter(|(entry, _)| entry.level != Level::Keyframe && entry.first < to && entry.last >= from)
@@ -139,7 +139,6 @@ impl Historian {
         for (_, part) in parts {
             table.append(part.read(thing, from, to, &wanted, &mut texts)?);
         }
-        let mut newest = newest;
         newest.tidy();
         let inside = newest.between(from, to);
         let mut newest = newest.rows(inside);
@@ -180,9 +179,8 @@ impl Historian {
     /// Whether the Thing has ever said something that is kept.
     pub fn knows(&self, thing: &str) -> bool {
         let state = self.state.lock();
-        let in_memory =
-            std::iter::once(&state.head).chain(state.sealing.as_deref()).any(|head| head.knows(thing));
-        in_memory || state.published.open_parts().any(|(_, part)| part.knows(thing))
+        state.heads().any(|head| head.knows(thing))
+            || state.published.open_parts().any(|(_, part)| part.knows(thing))
     }
 
     /// The Things that have ever said something that is kept, by id.
@@ -198,7 +196,7 @@ impl Historian {
     /// The parts in force, and a Thing's rows that are in none yet, of one moment.
     fn view(&self, thing: &str, texts: &mut Texts) -> (Arc<Published>, Table) {
         let state = self.state.lock();
-        (Arc::clone(&state.published), state.newest(thing, texts))
+        (Arc::clone(&state.published), state.newest().of(thing, texts))
     }
 }
 
@@ -208,11 +206,21 @@ impl State {
         self.sealing.as_deref().into_iter().chain([&self.head])
     }
 
-    /// A Thing's rows that are in no part yet, in the order in which they came.
-    fn newest(&self, thing: &str, texts: &mut Texts) -> Table {
+    /// Reads what is in no part yet.
+    fn newest(&self) -> Newest<'_> {
+        Newest(self.heads().map(Head::reader).collect())
+    }
+}
+
+/// Reads rows that are in no part yet, the older head first.
+struct Newest<'a>(Vec<HeadReader<'a>>);
+
+impl Newest<'_> {
+    /// A Thing's rows in the order in which they came.
+    fn of(&mut self, thing: &str, texts: &mut Texts) -> Table {
         let mut table = Table::default();
-        for head in self.heads() {
-            table.append(head.reader().table_of(thing, texts));
+        for head in &mut self.0 {
+            table.append(head.table_of(thing, texts));
         }
         table
     }
@@ -252,9 +260,10 @@ impl<'a> States<'a> {
         self.texts = Texts::default();
         let mut batch = Vec::with_capacity(BATCH.min(self.ids.len()));
         let state = self.historian.state.lock();
+        let mut newest = state.newest();
         for id in self.ids.by_ref().take(BATCH) {
-            let newest = state.newest(&id, &mut self.texts);
-            batch.push((id, newest));
+            let rows = newest.of(&id, &mut self.texts);
+            batch.push((id, rows));
         }
         // What was in memory before may be in a part by now.
         if !Arc::ptr_eq(&self.published, &state.published) {
@@ -280,9 +289,9 @@ impl Iterator for States<'_> {
                 Ok(last) => last,
                 Err(error) => return Some(Err(error.into())),
             };
-            take_newer(&mut last, &newest, self.before);
+            take_newest(&mut last, &newest, self.before);
             if !last.is_empty() {
-                return Some(Ok(state_of(&id, last, &self.texts)));
+                return Some(Ok(state_of(&id, last.into_cells(), &self.texts)));
             }
         }
     }
@@ -332,43 +341,65 @@ impl LastReader {
     ///
     /// The parts are looked into from the newest back, and those that can say nothing new are not: of today's many files
     /// mostly one, and no keyframe where the day has everything.
-    pub(super) fn of(&mut self, thing: &str, texts: &mut Texts) -> Result<Vec<LastCell>, PartError> {
+    pub(super) fn of(&mut self, thing: &str, texts: &mut Texts) -> Result<Last, PartError> {
         let ends = self.readers.iter().enumerate().filter_map(|(place, reader)| {
             let (first, last) = reader.part().span(thing)?;
             (first < self.before).then(|| (last.min(self.before - 1), place))
         });
         let mut ends: Vec<(i64, usize)> = ends.collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
-        let mut known: Vec<(LastCell, usize)> = Vec::new();
+        let mut last = Last::default();
         for (end, place) in ends {
             let reader = &mut self.readers[place];
-            let is_newer = |((other, time, ..), _): &(LastCell, usize), key: &ColumnKey| {
-                *time > end && other.same_property(key)
-            };
-            if !reader.part().has_any(thing, |key| !known.iter().any(|known| is_newer(known, key))) {
-                continue;
-            }
-            let cells = reader.last_cells(thing, self.before, texts)?;
-            for of_property in cells.chunk_by(|a, b| a.0.same_property(&b.0)) {
-                let (key, time, ..) = &of_property[0];
-                let older = known.iter().find(|((other, ..), _)| other.same_property(key));
-                let older = older.map(|((_, time, ..), place)| (*time, *place));
-                if older.is_some_and(|older| older > (*time, place)) {
-                    continue;
-                }
-                if older.is_some() {
-                    known.retain(|((other, ..), _)| !other.same_property(key));
-                }
-                known.extend(of_property.iter().cloned().map(|cell| (cell, place)));
+            if reader.part().has_any(thing, |key| !last.is_known_after(key, end)) {
+                last.take(&reader.last_cells(thing, self.before, texts)?, place);
             }
         }
-        Ok(known.into_iter().map(|(cell, _)| cell).collect())
+        Ok(last)
     }
 }
 
-/// Puts the last values before a time that a table has in place of older ones.
-fn take_newer(last: &mut Vec<LastCell>, table: &Table, before: i64) {
-    // A head's rows are in the order in which they came; of one time, the last holds.
+/// The last cell of each column of a Thing, put together from several places.
+#[derive(Default)]
+pub(super) struct Last {
+    /// With the place that each comes from: of what two say of one time, the later place holds.
+    cells: Vec<(LastCell, usize)>,
+}
+
+impl Last {
+    fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    pub(super) fn into_cells(self) -> Vec<LastCell> {
+        self.cells.into_iter().map(|(cell, _)| cell).collect()
+    }
+
+    /// Whether a property is known of a time after this one.
+    fn is_known_after(&self, key: &ColumnKey, time: i64) -> bool {
+        self.cells.iter().any(|((other, known, ..), _)| *known > time && other.same_property(key))
+    }
+
+    /// Takes cells, those of one property side by side, in place of older ones of the same property.
+    fn take(&mut self, cells: &[LastCell], place: usize) {
+        for of_property in cells.chunk_by(|a, b| a.0.same_property(&b.0)) {
+            let (key, time, ..) = &of_property[0];
+            let known = self.cells.iter().find(|((other, ..), _)| other.same_property(key));
+            let known = known.map(|((_, time, ..), place)| (*time, *place));
+            if known.is_some_and(|known| known > (*time, place)) {
+                continue;
+            }
+            if known.is_some() {
+                self.cells.retain(|((other, ..), _)| !other.same_property(key));
+            }
+            self.cells.extend(of_property.iter().cloned().map(|cell| (cell, place)));
+        }
+    }
+}
+
+/// Puts the last values before a time that rows in memory have in place of older ones.
+fn take_newest(last: &mut Last, table: &Table, before: i64) {
+    // They are in the order in which they came; of one time, the last holds.
     let mut order: Vec<usize> = (0..table.len()).filter(|row| table.times[*row] < before).collect();
     order.sort_by_key(|row| table.times[*row]);
     let mut columns: Vec<_> = table.columns.iter().collect();
@@ -377,26 +408,11 @@ fn take_newer(last: &mut Vec<LastCell>, table: &Table, before: i64) {
         let is_there = |row: &usize| of_property.iter().any(|column| !column.cell(*row).is_absent());
         let Some(row) = order.iter().rev().copied().find(is_there) else { continue };
         let cells = of_property.iter().filter(|column| !column.cell(row).is_absent());
-        let cells = cells
+        let cells: Vec<LastCell> = cells
             .map(|column| (column.key.clone(), table.times[row], table.delays[row], column.cell(row)))
             .collect();
-        take_newer_cells(last, cells);
-    }
-}
-
-/// Puts cells in place of those of the same property that are older, or of the same time and came before.
-fn take_newer_cells(last: &mut Vec<LastCell>, mut cells: Vec<LastCell>) {
-    cells.sort_by(|a, b| a.0.cmp(&b.0));
-    for of_property in cells.chunk_by(|a, b| a.0.same_property(&b.0)) {
-        let (key, time, ..) = &of_property[0];
-        let known = last.iter().find(|(known, ..)| known.same_property(key)).map(|(_, time, ..)| *time);
-        if known.is_some_and(|known| known > *time) {
-            continue;
-        }
-        if known.is_some() {
-            last.retain(|(known, ..)| !known.same_property(key));
-        }
-        last.extend_from_slice(of_property);
+        // What is in memory came after all parts.
+        last.take(&cells, usize::MAX);
     }
 }
 
