@@ -3,7 +3,7 @@
 //! ```text
 //!  row() ──► head (memory) ──seal()──► part of one day and family ──maintain()──► fewer, larger parts ──► a day's part
 //!                │                            │
-//!                └────── read(), state_at() ──┴── every answer is put together from all of them
+//!                └────── read(), states_at() ─┴── every answer is put together from all of them
 //! ```
 //!
 //! What was sealed is named in the manifest, which also says up to which record of the journal it reaches: a restart hands
@@ -14,6 +14,7 @@
 //! [`Historian::maintain`] from time to time. Both may be called while others read and write.
 
 mod merge;
+mod past;
 mod plan;
 mod read;
 mod seal;
@@ -30,7 +31,8 @@ use crate::head::{Head, RowWriter};
 use crate::manifest::{Entry, Manifest, ManifestError};
 use crate::part::{Part, PartError};
 
-pub use read::{PropertyState, Rows, States, ThingState};
+pub use past::{PropertyState, States, ThingState};
+pub use read::Rows;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 

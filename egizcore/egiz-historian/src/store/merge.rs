@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use egiz_model::Timestamp;
 
+use super::past::LastReader;
 use super::plan::{Cause, Task, next_task};
-use super::read::LastReader;
 use super::seal::{Place, Tables};
 use super::{DAY_MICROS, Historian, HistoryError, Published};
 use crate::cell::{Cell, Texts};
