@@ -75,15 +75,13 @@ pub(crate) async fn query(
     let query: Query = body::read_json(&headers, content, &app.ports.settings).await?;
     crate::min_offset::wait(&app, &headers, &params).await?;
     if form != Form::Page {
-        let refused = [
+        let of_pages = [
             ("sort", query.sort.is_some()),
             ("limit", query.limit.is_some()),
             ("cursor", query.cursor.is_some()),
             ("aggregate", query.aggregate.is_some()),
         ];
-        if let Some((name, _)) = refused.into_iter().find(|(_, is_there)| *is_there) {
-            return Err(not_beside(name, "a stream is the whole list, in the order of ids"));
-        }
+        none_beside(&of_pages, "a stream is the whole list, in the order of ids")?;
         let listing = Listing {
             filter: query.filter.as_ref().map(filter_of).transpose()?.flatten(),
             fields: query.fields.as_deref().map(Fields::parse).transpose()?,
@@ -99,9 +97,7 @@ pub(crate) async fn query(
             ("limit", query.limit.is_some()),
             ("cursor", query.cursor.is_some()),
         ];
-        if let Some((name, _)) = of_pages.into_iter().find(|(_, is_there)| *is_there) {
-            return Err(not_beside(name, "groups come without it; leave it or `aggregate` out"));
-        }
+        none_beside(&of_pages, "groups come without it; leave it or `aggregate` out")?;
         let asked =
             AggregateQuery { filter: query.filter, group_by: aggregate.group_by, paths: aggregate.paths };
         return groups(&app, asked).await;
@@ -117,9 +113,15 @@ pub(crate) async fn query(
     find(&app, &caller, request).await
 }
 
-/// The problem for a member that does not go with the others.
-fn not_beside(name: &str, reason: &str) -> ApiError {
-    Problem::new(Code::InvalidValue, format!("`{name}`: {reason}")).at(format!("/{name}"), reason).into()
+/// Refuses the first member that is there and does not go with the others.
+fn none_beside(members: &[(&str, bool)], reason: &str) -> Result<(), ApiError> {
+    match members.iter().find(|(_, is_there)| *is_there) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let problem = Problem::new(Code::InvalidValue, format!("`{name}`: {reason}"));
+            Err(problem.at(format!("/{name}"), reason).into())
+        }
+    }
 }
 
 /// How many Things match.
