@@ -44,12 +44,16 @@ impl Intake for MqttIntake {
         };
         let received = (self.clock)();
         let mut batch = Batch::new();
-        // Where in the batch the messages are that subscribers are owed.
-        let mut owed = Vec::new();
+        for note in notes {
+            let header = Header { received, principal: &client.principal, correlation: "" };
+            batch.push(&Record { header, body: Body::Broker(note) }.to_bytes());
+        }
+        // Where in the batch the messages are that can be read again.
+        let mut messages = Vec::with_capacity(publishes.len());
         SCRATCH.with_borrow_mut(|scratch| {
             for publish in publishes {
-                // Properties are kept with the message only; encoding them for every sample would be waste.
-                let properties = if publish.retain() || publish.is_owed() {
+                // Nobody is sent a message of QoS 0 again, so that encoding its properties would be waste.
+                let properties = if publish.retain() || publish.qos() > 0 {
                     publish.encoded_properties()
                 } else {
                     Vec::new()
@@ -68,18 +72,16 @@ impl Intake for MqttIntake {
                     payload: publish.payload(),
                     properties: &properties,
                 };
+                let mut whole = None;
                 self.ingest.map(&source, scratch, |part, record| {
-                    if part == Part::Whole && publish.is_owed() {
-                        owed.push(batch.len() as Offset);
+                    if part == Part::Whole {
+                        whole = Some(batch.len() as Offset);
                     }
                     batch.push(record);
                 });
+                messages.push(whole);
             }
         });
-        for note in notes {
-            let header = Header { received, principal: &client.principal, correlation: "" };
-            batch.push(&Record { header, body: Body::Broker(note) }.to_bytes());
-        }
         if batch.is_empty() && !publishes.is_empty() {
             // Only messages that nobody asked to be kept.
             return receipt.committed(Placed::default());
@@ -87,8 +89,8 @@ impl Intake for MqttIntake {
         let records = batch.len() as Offset;
         let on_durable = move |result: Result<Offset, &AppendError>| match result {
             Ok(first) => {
-                owed.iter_mut().for_each(|offset| *offset += first);
-                receipt.committed(Placed { owed: &owed, end: first + records });
+                messages.iter_mut().flatten().for_each(|offset| *offset += first);
+                receipt.committed(Placed { first, messages: &messages, end: first + records });
             }
             Err(AppendError::NoSpace(_) | AppendError::LimitReached { .. }) => {
                 receipt.refused(Refusal::NoSpace)

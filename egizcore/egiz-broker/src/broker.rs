@@ -20,7 +20,7 @@ use crate::protocol::{ProtocolLimits, Retained, SubscribeRequest};
 use crate::retained::RetainedStore;
 use crate::router::{Match, Subscription};
 use crate::routes::Routes;
-use crate::session::{Planner, Session};
+use crate::session::{Planner, Session, State};
 use crate::sessions::Sessions;
 use crate::wills::Orphans;
 
@@ -186,7 +186,7 @@ impl Broker {
                 Session::restore(number, client_id, kept, bytes_max, planner, (now_micros, journal_end));
             let session = Arc::new(session);
             for (filter, own) in &kept.filters {
-                shared.routes.subscribe(&session, filter, (*own).into());
+                shared.routes.subscribe(&session, filter, own.options.into());
             }
             shared.sessions.put(session);
         }
@@ -233,21 +233,44 @@ impl Shared {
         self.metrics.sessions.set(self.sessions.len() as u64);
     }
 
-    /// Has a subscription take effect, and sends the retained messages that the client gets for it. Who publishes meanwhile
-    /// waits for the session's lock, so that nothing newer is sent before them.
+    /// Has subscriptions take effect, of which the journal has the notes at `first` and later; then has the client told, and
+    /// sends the retained messages that it gets for them. Whoever hears of the SUBACK and publishes is heard; who publishes
+    /// meanwhile waits for the session's lock, so that nothing newer is sent before the retained messages.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        request: &SubscribeRequest,
-        subscription: Subscription,
+        subscriptions: &[(SubscribeRequest, Subscription)],
+        first: Offset,
+        tell: impl FnOnce(),
     ) {
         let mut state = session.lock();
-        // It was unsubscribed from before it took effect, or its session is over.
-        if state.ended || !state.filters.contains_key(&*request.filter) {
-            return;
+        let mut begun = Vec::with_capacity(subscriptions.len());
+        for (request, subscription) in subscriptions {
+            // It was unsubscribed from before it took effect, or its session is over.
+            if state.ended || !state.filters.contains_key(&*request.filter) {
+                continue;
+            }
+            let is_new = self.routes.subscribe(session, &request.filter, *subscription);
+            if is_new {
+                state.in_force_from(&request.filter, first);
+            }
+            begun.push((request, subscription, is_new));
         }
-        let is_new = self.routes.subscribe(session, &request.filter, subscription);
         self.note_counts();
+        tell();
+        for (request, subscription, is_new) in begun {
+            self.send_retained(session, &mut state, request, subscription, is_new);
+        }
+    }
+
+    fn send_retained(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        state: &mut State,
+        request: &SubscribeRequest,
+        subscription: &Subscription,
+        is_new: bool,
+    ) {
         let wanted = match request.retained {
             Retained::Always => true,
             Retained::IfNew => is_new,
@@ -261,12 +284,12 @@ impl Shared {
             (wanted && !shared).then(|| self.sys.lock().matching(&request.filter)).into_iter().flatten(),
         );
         let mut how = Match::default();
-        how.add(&subscription);
+        how.add(subscription);
         let now_micros = self.now_micros();
         let not_for_itself = |message: &&Publish| request.no_local && message.is_from(&session.client_id);
         for message in found.iter().filter(|message| !not_for_itself(message)) {
             let offer = Offer { message, how: &how, retained: true, offset: None, shared: false, now_micros };
-            let (offered, begin) = session.offer_locked(&mut state, &offer);
+            let (offered, begin) = session.offer_locked(state, &offer);
             self.offered(session, &offer, offered, begin);
         }
     }

@@ -39,7 +39,7 @@ use crate::session::Session;
 use crate::settling::Settling;
 use crate::topic;
 use crate::wills::{self, KeptWill};
-use batch::{Batch, Outcome, Reply, Sender};
+use batch::{Batch, Kept, Outcome, Reply, Sender};
 use read_size::ReadSize;
 
 /// How long a connection that is being closed may take for what is left to write.
@@ -115,7 +115,7 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         will.from = Some(Arc::clone(&own_id));
         (will, guest.request.will_delay_s)
     });
-    let speaks_past_itself = session.lock().filters.values().any(|subscription| subscription.no_local);
+    let speaks_past_itself = session.lock().filters.values().any(|held| held.subscription.no_local);
     let mut served = Connection {
         shared,
         protocol: guest.protocol,
@@ -489,7 +489,7 @@ impl Connection<'_> {
             };
             let (settling, publishes) = (Arc::clone(&self.settling), Arc::clone(&publishes));
             move |result: Result<Placed<'_>, _>| {
-                let result = result.map(|placed| placed.owed.to_vec());
+                let result = result.map(Kept::from);
                 let outcome = Outcome { publishes, routes, replies, held, result };
                 settling.settle(ticket, outcome, |outcome| sender.apply(outcome));
             }

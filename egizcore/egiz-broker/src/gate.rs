@@ -96,8 +96,12 @@ type OnSettled = Box<dyn FnOnce(Result<Placed<'_>, Refusal>) + Send>;
 /// Where the journal has a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Placed<'a> {
-    /// The messages of the batch that [are owed](Publish::is_owed), in their order.
-    pub owed: &'a [Offset],
+    /// The batch's first record: everything that was committed before the batch lies before it. The notes come first, then
+    /// the messages, so that a subscription lies before what its client published next.
+    pub first: Offset,
+    /// Where each message of the batch can be read again, if it can. Those that [are owed](Publish::is_owed) can; whoever
+    /// keeps others whole as well must say so, or a subscriber would be sent them a second time after a crash.
+    pub messages: &'a [Option<Offset>],
     /// Behind its last record.
     pub end: Offset,
 }

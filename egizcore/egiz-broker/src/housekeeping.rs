@@ -120,7 +120,7 @@ impl Shared {
             let receipt = Receipt::new(move |result| match result {
                 Ok(placed) if allowed => {
                     shared.retain(&message);
-                    let offset = placed.owed.first().copied().filter(|_| message.owed);
+                    let offset = placed.messages.first().copied().flatten();
                     shared.distribute(&message, &route, None, offset);
                 }
                 Ok(_) => {}

@@ -27,7 +27,7 @@ use crate::Offset;
 use crate::wills::KeptWill;
 
 /// The layout of [`Ledger::encode`].
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A step, as it is kept. Variants are numbered by their order: new ones go to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,13 +56,21 @@ pub(crate) struct KeptSubscription {
     pub(crate) identifier: Option<NonZeroU32>,
 }
 
+/// A subscription as the ledger knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptFilter {
+    pub(crate) options: KeptSubscription,
+    /// Messages before this offset are older than the subscription.
+    pub(crate) since: Offset,
+}
+
 /// A session as the ledger knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptSession {
     pub(crate) expiry_s: u32,
     /// When its client left, if it is known to have.
     pub(crate) left_at_micros: Option<i64>,
-    pub(crate) filters: BTreeMap<String, KeptSubscription>,
+    pub(crate) filters: BTreeMap<String, KeptFilter>,
     /// Packet ids of the client's own QoS 2 messages that it has not released.
     pub(crate) taken: BTreeSet<u16>,
     /// Everything before this offset is done with.
@@ -82,10 +90,40 @@ pub struct Ledger {
     pub(crate) wills: BTreeMap<String, KeptWill>,
 }
 
-/// As snapshots of version 1 have it.
+/// As snapshots of version 2 have it: it was not kept since when a subscription is.
 #[derive(Deserialize)]
-struct LedgerOfVersion1 {
-    sessions: BTreeMap<String, KeptSession>,
+#[cfg_attr(test, derive(Serialize))]
+struct LedgerOfVersion2 {
+    sessions: BTreeMap<String, SessionOfVersion2>,
+    wills: BTreeMap<String, KeptWill>,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct SessionOfVersion2 {
+    expiry_s: u32,
+    left_at_micros: Option<i64>,
+    filters: BTreeMap<String, KeptSubscription>,
+    taken: BTreeSet<u16>,
+    through: Offset,
+    sent: BTreeMap<Offset, u16>,
+    received: BTreeMap<Offset, u16>,
+    done: BTreeSet<Offset>,
+}
+
+impl From<SessionOfVersion2> for KeptSession {
+    fn from(own: SessionOfVersion2) -> Self {
+        let SessionOfVersion2 { expiry_s, left_at_micros, filters, taken, through, sent, received, done } = own;
+        let filters =
+            filters.into_iter().map(|(filter, options)| (filter, KeptFilter { options, since: 0 })).collect();
+        Self { expiry_s, left_at_micros, filters, taken, through, sent, received, done }
+    }
+}
+
+impl From<LedgerOfVersion2> for Ledger {
+    fn from(LedgerOfVersion2 { sessions, wills }: LedgerOfVersion2) -> Self {
+        Self { sessions: sessions.into_iter().map(|(client, own)| (client, own.into())).collect(), wills }
+    }
 }
 
 /// Why a note or a kept ledger cannot be read.
@@ -142,7 +180,12 @@ impl Ledger {
                 session.expiry_s = expiry_s;
             }),
             Note::Subscribed { client, filter, options } => self.with(&client, |session| {
-                session.filters.insert(filter, options);
+                // What takes the place of an older subscription to the same filter goes on from where that began.
+                session
+                    .filters
+                    .entry(filter)
+                    .and_modify(|held| held.options = options)
+                    .or_insert(KeptFilter { options, since: offset });
             }),
             Note::Unsubscribed { client, filter } => self.with(&client, |session| {
                 session.filters.remove(&filter);
@@ -229,10 +272,14 @@ impl Ledger {
     pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
         match bytes.split_first() {
             None => Ok(Self::default()),
+            // Version 1 ends behind the sessions: there were no wills.
             Some((1, rest)) => {
-                let LedgerOfVersion1 { sessions } =
-                    postcard::from_bytes(rest).map_err(LedgerError::Malformed)?;
-                Ok(Self { sessions, ..Self::default() })
+                postcard::from_bytes::<BTreeMap<String, SessionOfVersion2>>(rest)
+                    .map(|sessions| LedgerOfVersion2 { sessions, wills: BTreeMap::new() }.into())
+                    .map_err(LedgerError::Malformed)
+            }
+            Some((2, rest)) => {
+                postcard::from_bytes::<LedgerOfVersion2>(rest).map(Self::from).map_err(LedgerError::Malformed)
             }
             Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(LedgerError::Malformed),
             Some((other, _)) => Err(LedgerError::Version(*other)),
@@ -340,12 +387,57 @@ mod tests {
         assert_eq!(Ledger::decode(&bytes).expect("what was written can be read"), kept);
     }
 
+    fn older(expiry_s: u32) -> SessionOfVersion2 {
+        SessionOfVersion2 {
+            expiry_s,
+            left_at_micros: Some(5),
+            filters: BTreeMap::from([("a".to_owned(), PLAIN)]),
+            taken: BTreeSet::from([7]),
+            through: 12,
+            sent: BTreeMap::from([(14, 2)]),
+            received: BTreeMap::from([(13, 1)]),
+            done: BTreeSet::from([15]),
+        }
+    }
+
     #[test]
-    fn a_snapshot_of_version_1_has_sessions_and_no_wills() {
-        let whole = ledger(&[Note::Opened { client: client(), expiry_s: 60 }]);
+    fn snapshots_of_earlier_versions_can_be_read() {
+        let expected = KeptSession {
+            expiry_s: 60,
+            left_at_micros: Some(5),
+            filters: BTreeMap::from([("a".to_owned(), KeptFilter { options: PLAIN, since: 0 })]),
+            taken: BTreeSet::from([7]),
+            through: 12,
+            sent: BTreeMap::from([(14, 2)]),
+            received: BTreeMap::from([(13, 1)]),
+            done: BTreeSet::from([15]),
+        };
+        let sessions = BTreeMap::from([(client(), older(60))]);
         let mut bytes = vec![1];
-        bytes.extend(postcard::to_allocvec(&whole.sessions).expect("to memory"));
-        assert_eq!(Ledger::decode(&bytes).expect("it can be read"), whole);
+        bytes.extend(postcard::to_allocvec(&sessions).expect("to memory"));
+        let kept = Ledger::decode(&bytes).expect("it can be read");
+        assert_eq!((&kept.sessions["c"], kept.wills.len()), (&expected, 0));
+        let mut bytes = vec![2];
+        let whole = LedgerOfVersion2 { sessions, wills: BTreeMap::new() };
+        bytes.extend(postcard::to_allocvec(&whole).expect("to memory"));
+        assert_eq!(Ledger::decode(&bytes).expect("it can be read"), kept);
+    }
+
+    #[test]
+    fn a_subscription_counts_from_where_it_began_also_when_it_is_renewed() {
+        let subscribed = |qos| Note::Subscribed {
+            client: client(),
+            filter: "a".to_owned(),
+            options: KeptSubscription { qos, ..PLAIN },
+        };
+        let opened = Note::Opened { client: client(), expiry_s: 60 };
+        let held = |notes: &[Note]| {
+            let held = ledger(notes).sessions["c"].filters["a"];
+            (held.options.qos, held.since)
+        };
+        assert_eq!(held(&[opened.clone(), subscribed(1), subscribed(2)]), (2, 11));
+        let left_off = Note::Unsubscribed { client: client(), filter: "a".to_owned() };
+        assert_eq!(held(&[opened, subscribed(1), left_off, subscribed(2)]), (2, 13));
     }
 
     /// The journal of today must be read by the program of tomorrow.

@@ -11,8 +11,7 @@ use crate::delivery::{CaughtUp, Past};
 use crate::gate::ArchiveReader;
 use crate::message::Publish;
 use crate::metrics::BrokerMetrics;
-use crate::router::Subscription;
-use crate::session::{Session, is_read_for};
+use crate::session::{HeldFilter, Session, is_read_for};
 
 /// How long to wait before a journal that could not be read is tried again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -37,7 +36,7 @@ struct Reader {
 
 /// What a session looks for.
 struct Wanted {
-    filters: BTreeMap<String, Subscription>,
+    filters: BTreeMap<String, HeldFilter>,
     version: u64,
     shared_until: Offset,
     offsets: Vec<Offset>,
@@ -46,7 +45,7 @@ struct Wanted {
 impl Wanted {
     fn contains(&self, offset: Offset, name: &str) -> bool {
         self.offsets.binary_search(&offset).is_ok()
-            || self.filters.keys().any(|filter| is_read_for(filter, offset, name, self.shared_until))
+            || self.filters.iter().any(|own| is_read_for(own, offset, name, self.shared_until))
     }
 }
 

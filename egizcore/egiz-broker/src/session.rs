@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Offset;
 use crate::delivery::{Delivery, Mode, Offer, Offered};
 use crate::gate::TopicRights;
-use crate::ledger::{KeptSession, KeptSubscription, Note};
+use crate::ledger::{KeptFilter, KeptSession, KeptSubscription, Note};
 use crate::outbox::Outbox;
 use crate::router::{Match, SessionNumber, Subscription};
 use crate::topic;
@@ -49,7 +49,7 @@ pub(crate) type Planner = UnboundedSender<Plan>;
 pub(crate) struct State {
     pub(crate) delivery: Delivery,
     pub(crate) online: Option<Online>,
-    pub(crate) filters: BTreeMap<String, Subscription>,
+    pub(crate) filters: BTreeMap<String, HeldFilter>,
     /// Packet ids of the client's own messages of QoS 2 that it has not released.
     pub(crate) taken: HashSet<NonZeroU16>,
     pub(crate) expiry_s: u32,
@@ -70,6 +70,15 @@ pub(crate) struct State {
     pub(crate) will: Option<DelayedWill>,
     /// The newest note on how far it has come.
     noted: (Offset, usize),
+}
+
+/// A filter that a session subscribes to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeldFilter {
+    pub(crate) subscription: Subscription,
+    /// Messages that the journal has before this offset were published before the subscription, and are not for it. 0 until
+    /// it takes effect.
+    pub(crate) since: Offset,
 }
 
 /// A session's connection.
@@ -258,6 +267,21 @@ impl State {
         self.online.as_ref().is_some_and(|online| online.connection == connection)
     }
 
+    /// The client subscribes; what takes the place of an older subscription to the same filter goes on from where that began.
+    pub(crate) fn subscribe(&mut self, filter: &str, subscription: Subscription) {
+        let since = self.filters.get(filter).map_or(0, |older| older.since);
+        self.filters.insert(filter.to_owned(), HeldFilter { subscription, since });
+        self.filters_version += 1;
+    }
+
+    /// A new subscription has taken effect.
+    pub(crate) fn in_force_from(&mut self, filter: &str, since: Offset) {
+        if let Some(held) = self.filters.get_mut(filter) {
+            held.since = since;
+            self.filters_version += 1;
+        }
+    }
+
     /// For which connection somebody is to begin to read the journal, if it has to be and nobody does.
     pub(crate) fn begin_reading(&mut self) -> Option<u64> {
         let connection = self.online.as_ref()?.connection;
@@ -296,9 +320,9 @@ impl State {
             return None;
         }
         let mut found: Option<Match> = None;
-        for (filter, subscription) in &self.filters {
-            if is_read_for(filter, offset, name, self.shared_until) && !(of_its_own && subscription.no_local)
-            {
+        for own in &self.filters {
+            let subscription = &own.1.subscription;
+            if is_read_for(own, offset, name, self.shared_until) && !(of_its_own && subscription.no_local) {
                 found.get_or_insert_default().add(subscription);
             }
         }
@@ -320,9 +344,20 @@ impl State {
 }
 
 /// Whether a message that is read from the journal is for a filter.
-pub(crate) fn is_read_for(filter: &str, offset: Offset, name: &str, shared_until: Offset) -> bool {
+pub(crate) fn is_read_for(
+    (filter, held): (&String, &HeldFilter),
+    offset: Offset,
+    name: &str,
+    shared_until: Offset,
+) -> bool {
     let (group, plain) = topic::split_shared(filter);
-    (group.is_none() || offset < shared_until) && topic::matches(plain, name)
+    offset >= held.since && (group.is_none() || offset < shared_until) && topic::matches(plain, name)
+}
+
+impl From<KeptFilter> for HeldFilter {
+    fn from(kept: KeptFilter) -> Self {
+        Self { subscription: kept.options.into(), since: kept.since }
+    }
 }
 
 impl From<KeptSubscription> for Subscription {

@@ -8,7 +8,7 @@ use rmqtt_codec::{v3, v5};
 
 use crate::Offset;
 use crate::broker::Shared;
-use crate::gate::Refusal;
+use crate::gate::{Placed, Refusal};
 use crate::ledger::Note;
 use crate::message::Publish;
 use crate::metrics::BrokerMetrics;
@@ -34,7 +34,7 @@ pub(super) struct Batch {
 pub(super) enum Reply {
     /// Answers a publish, or a step of one.
     Publish { answer: Answer, id: NonZeroU16, code: u8, fresh: bool },
-    /// SUBACK or UNSUBACK, then the subscriptions take effect.
+    /// The subscriptions take effect, then SUBACK; or UNSUBACK.
     Subscribed { packet: Packet, subscriptions: Vec<(SubscribeRequest, Subscription)> },
     /// PUBREL, now that the reception is noted.
     Noted { id: NonZeroU16, offset: Offset },
@@ -74,8 +74,21 @@ pub(super) struct Outcome {
     pub(super) replies: Vec<Reply>,
     /// Whether its messages of QoS 0 have waited.
     pub(super) held: bool,
-    /// Where the journal has the messages that are owed, or why nothing of the batch is kept.
-    pub(super) result: Result<Vec<Offset>, Refusal>,
+    /// Where the journal has it, or why nothing of the batch is kept.
+    pub(super) result: Result<Kept, Refusal>,
+}
+
+/// Where the journal has a batch.
+pub(super) struct Kept {
+    pub(super) first: Offset,
+    /// The places of the messages, where they have one; empty where there was nothing to commit.
+    pub(super) messages: Vec<Option<Offset>>,
+}
+
+impl From<Placed<'_>> for Kept {
+    fn from(placed: Placed<'_>) -> Self {
+        Self { first: placed.first, messages: placed.messages.to_vec() }
+    }
 }
 
 /// How many of the replies come before the messages of their batch: those up to the last subscription.
@@ -101,25 +114,24 @@ impl Sender {
         let Outcome { publishes, routes, mut replies, held, result } = outcome;
         let from = Some(self.session.number);
         match result {
-            Ok(owed) => {
+            Ok(Kept { first, messages }) => {
                 // Subscriptions come before the messages of their batch, and a message can be found before anybody hears of it.
                 let answers = replies.split_off(behind_subscriptions(&replies));
-                self.reply(replies);
+                self.reply(replies, first);
                 publishes.iter().for_each(|publish| self.shared.retain(publish));
-                self.reply(answers);
-                let mut owed = owed.into_iter();
-                for (publish, route) in
-                    publishes.iter().zip(&routes).filter(|(publish, _)| held || publish.qos > 0)
-                {
-                    let offset = if publish.owed { owed.next() } else { None };
-                    self.shared.distribute(publish, route, from, offset);
+                self.reply(answers, first);
+                let offsets = messages.into_iter().chain(std::iter::repeat(None));
+                for ((publish, route), offset) in publishes.iter().zip(&routes).zip(offsets) {
+                    if held || publish.qos > 0 {
+                        self.shared.distribute(publish, route, from, offset);
+                    }
                 }
             }
             Err(refusal) => {
                 // The session has them, whatever its client is told.
                 for reply in &replies {
                     if let Reply::Subscribed { subscriptions, .. } = reply {
-                        self.take_effect(subscriptions);
+                        self.shared.subscribe(&self.session, subscriptions, 0, || {});
                     }
                 }
                 let waited = publishes.iter().zip(&routes).filter(|(publish, _)| held && publish.qos == 0);
@@ -134,13 +146,8 @@ impl Sender {
         }
     }
 
-    fn take_effect(&self, subscriptions: &[(SubscribeRequest, Subscription)]) {
-        for (request, subscription) in subscriptions {
-            self.shared.subscribe(&self.session, request, *subscription);
-        }
-    }
-
-    fn reply(&self, replies: Vec<Reply>) {
+    /// Says what is to be said; `first` is where the journal has the batch.
+    fn reply(&self, replies: Vec<Reply>, first: Offset) {
         let mut answers = Vec::with_capacity(replies.len());
         let mut accepted = 0;
         for reply in replies {
@@ -156,8 +163,8 @@ impl Sender {
                 }
                 Reply::Subscribed { packet, subscriptions } => {
                     self.outbox.answer(&std::mem::take(&mut answers));
-                    packet.send(&self.outbox);
-                    self.take_effect(&subscriptions);
+                    self.shared
+                        .subscribe(&self.session, &subscriptions, first, || packet.send(&self.outbox));
                 }
                 Reply::Noted { id, offset } => {
                     if self.session.lock().delivery.noted(id, offset) {
@@ -195,7 +202,7 @@ impl Sender {
             }
         }
         if can_be_said {
-            self.reply(replies);
+            self.reply(replies, 0);
         } else if !replies.is_empty() {
             // There is no word for it: the connection ends, and nothing is acknowledged any more.
             self.outbox.stop_answering();

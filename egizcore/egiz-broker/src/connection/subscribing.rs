@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE: answered once a restart would know of them.
 //!
-//! A subscription takes effect right behind its SUBACK, in the order in which the client's packets came: what the client had
-//! published before is retained by then and not its own news, and what it publishes next reaches it. The end of a
-//! subscription takes effect at once.
+//! A subscription takes effect right before its SUBACK, in the order in which the client's packets came: what the client had
+//! published before is retained by then and not its own news, and what it publishes next, or anybody who knows of the SUBACK,
+//! reaches it. The end of a subscription takes effect at once.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -41,8 +41,7 @@ impl Connection<'_> {
             };
             let persisted = {
                 let mut state = self.session.lock();
-                state.filters.insert(filter.to_owned(), subscription);
-                state.filters_version += 1;
+                state.subscribe(filter, subscription);
                 state.persisted
             };
             if persisted {

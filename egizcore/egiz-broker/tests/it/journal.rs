@@ -17,19 +17,15 @@ pub(crate) struct TestJournal(Mutex<Vec<Record>>);
 
 impl TestJournal {
     fn commit(&self, publishes: Vec<Publish>, notes: Vec<Vec<u8>>, receipt: Receipt) {
-        let mut owed = Vec::new();
-        let end = {
+        let (first, messages, end) = {
             let mut records = self.0.lock();
-            for publish in publishes {
-                if publish.is_owed() {
-                    owed.push(records.len() as Offset);
-                }
-                records.push(Record::Message(publish));
-            }
+            let first = records.len() as Offset;
             records.extend(notes.into_iter().map(Record::Note));
-            records.len() as Offset
+            let messages: Vec<_> = (records.len() as Offset..).map(Some).take(publishes.len()).collect();
+            records.extend(publishes.into_iter().map(Record::Message));
+            (first, messages, records.len() as Offset)
         };
-        receipt.committed(Placed { owed: &owed, end });
+        receipt.committed(Placed { first, messages: &messages, end });
     }
 
     /// What a program that starts now knows of sessions.

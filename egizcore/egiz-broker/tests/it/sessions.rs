@@ -2,9 +2,9 @@
 
 use egiz_broker::BrokerConfig;
 
-use crate::harness::{Client, Server, server, server_with};
+use crate::harness::{Client, Server, Then, server, server_with};
 use crate::packets::{
-    AGAIN, Connect, QOS_1, QOS_2, V3, V5, acknowledged, counted, packet, publish, publish_with, step,
+    AGAIN, Connect, QOS_1, QOS_2, V3, V5, acknowledged, counted, granted, packet, publish, publish_with, step,
     subscribe,
 };
 
@@ -235,6 +235,51 @@ async fn after_a_crash_a_message_of_qos_2_that_was_received_is_not_taken_again()
     client.ask(&step(RELEASE, 7), &step(COMPLETE, 7)).await;
     client.ask(&publish(V3, QOS_2, "a", 8, "new"), &step(RECEIVED, 8)).await;
     assert_eq!(server.intake.taken(), ["a new"]);
+}
+
+/// A message is read before its hearer subscribes, and committed after.
+#[tokio::test]
+async fn after_a_crash_a_message_of_qos_2_that_met_the_subscription_on_its_way_is_not_sent_twice() {
+    let server = server().await;
+    let (mut hearer, _) = present(&server, &keeping(V3, "hearer")).await;
+    let mut client = server.client(V3, "c").await;
+    server.intake.then(Then::Hold);
+    client.send(&publish(V3, QOS_2, "a", 7, "once")).await;
+    server.intake.holds(1).await;
+    hearer.send(&subscribe(V3, 1, &[("a", 2)])).await;
+    server.intake.holds(2).await;
+    server.intake.then(Then::Commit);
+    server.intake.take_held(1).committed();
+    hearer.expect(&granted(V3, 1, &[2])).await;
+    server.intake.take_held(0).committed();
+    hearer.expect(&publish(V3, QOS_2, "a", 1, "once")).await;
+    hearer.ask(&step(RECEIVED, 1), &step(RELEASE, 1)).await;
+    let server = server.crash().await;
+    let (mut hearer, was_there) = present(&server, &keeping(V3, "hearer")).await;
+    assert!(was_there);
+    hearer.expect(&step(RELEASE, 1)).await;
+    hearer.send(&step(COMPLETE, 1)).await;
+    hearer.expect_nothing_but_life().await;
+}
+
+#[tokio::test]
+async fn after_a_crash_nothing_comes_that_is_older_than_the_subscription() {
+    for version in [V3, V5] {
+        let server = server().await;
+        let (mut hearer, _) = present(&server, &keeping(version, "hearer")).await;
+        let mut client = server.client(V3, "c").await;
+        client.say("a", "before", QOS_1).await;
+        hearer.subscribe("a", 1).await;
+        drop(hearer);
+        client.say("a", "after", QOS_1).await;
+        let server = server.crash().await;
+        let (mut hearer, was_there) = present(&server, &keeping(version, "hearer")).await;
+        assert!(was_there);
+        let (id, payload) = delivered(version, &hearer.packet("the message").await);
+        assert_eq!(payload, "after");
+        hearer.send(&acknowledged(id)).await;
+        hearer.expect_nothing_but_life().await;
+    }
 }
 
 #[tokio::test]
