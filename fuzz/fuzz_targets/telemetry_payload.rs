@@ -96,7 +96,9 @@ fn check_telemetry(telemetry: &Telemetry<'_>, payload: &[u8]) {
     let samples: Vec<(&str, &str, Value)> = telemetry
         .features()
         .flat_map(|feature| {
-            feature.samples().map(move |sample| (feature.name, sample.property, sample.value.to_owned()))
+            feature
+                .samples()
+                .map(move |sample| (feature.name.as_str(), sample.property.as_str(), sample.value.to_owned()))
         })
         .collect();
     let check = |feature: &str, property: &str, wanted: &Json| {

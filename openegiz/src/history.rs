@@ -336,7 +336,7 @@ impl Feed {
 pub(crate) fn take_in(intake: &mut Intake<'_>, offset: Offset, bytes: &[u8], note: Option<&Note>) {
     if let Some(note) = note
         && intake.wants(offset)
-        && let Ok(record) = Record::decode(bytes)
+        && let Ok(record) = Record::decode_again(bytes)
     {
         note.write(&record, intake);
     }

@@ -274,15 +274,10 @@ impl Place<'_> {
             }
             _ => {}
         }
-        if let Some(notes) = &mut self.notes {
-            notes.before(self.engine, &record);
-        }
-        let changes_before = changes.len();
-        let outcome = self.engine.apply(offset, &record, changes);
-        if let Some(notes) = &mut self.notes {
-            notes.after(self.engine, offset, &record, &changes[changes_before..]);
-        }
-        Ok(outcome)
+        Ok(match &mut self.notes {
+            Some(notes) => notes.apply(self.engine, offset, &record, changes),
+            None => self.engine.apply(offset, &record, changes),
+        })
     }
 }
 

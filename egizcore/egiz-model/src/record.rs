@@ -106,6 +106,22 @@ impl<'a> Record<'a> {
     /// # Errors
     /// [`DecodeError`] where the bytes are cut short, malformed, or of a kind that this version does not know.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::decode_with(bytes, Telemetry::decode)
+    }
+
+    /// Reads a record that was decoded before, and does not check a device's samples a second time. Where it is another, walking
+    /// through its samples ends early.
+    ///
+    /// # Errors
+    /// As for [`Self::decode`].
+    pub fn decode_again(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::decode_with(bytes, Telemetry::decode_again)
+    }
+
+    fn decode_with(
+        bytes: &'a [u8],
+        telemetry: impl FnOnce(&mut ItemReader<'a>) -> Result<Telemetry<'a>, DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let mut reader = ItemReader::new(bytes);
         let kind = reader.byte()?;
         let header = Header {
@@ -114,7 +130,7 @@ impl<'a> Record<'a> {
             correlation: reader.str()?,
         };
         let body = match kind {
-            kind::TELEMETRY => Body::Telemetry(Telemetry::decode(&mut reader)?),
+            kind::TELEMETRY => Body::Telemetry(telemetry(&mut reader)?),
             kind::THING_WRITE => Body::ThingWrite(ThingWrite::decode(&mut reader)?),
             kind::PRESENCE => Body::Presence { thing: reader.str()?, online: reader.flag()? },
             kind::TICK => Body::Tick,

@@ -186,9 +186,9 @@ fn samples(id: &str, device: &egiz_twin::Discovered) -> Map<String, Value> {
     for feature in device.last_message(id).features() {
         let properties: Map<String, Value> = feature
             .samples()
-            .map(|sample| (sample.property.to_owned(), sample.value.to_owned().to_json()))
+            .map(|sample| (sample.property.to_string(), sample.value.to_owned().to_json()))
             .collect();
-        features.insert(feature.name.to_owned(), properties.into());
+        features.insert(feature.name.to_string(), properties.into());
     }
     features
 }

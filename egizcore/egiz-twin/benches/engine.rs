@@ -94,16 +94,6 @@ fn apply(criterion: &mut Criterion) {
             });
         });
     }
-    let messages: Vec<Vec<u8>> = (0..THINGS).map(|number| message(&id(number), 3, 0)).collect();
-    let (mut turn, mut judged) = (0, Vec::new());
-    group.bench_function("judging alone, with decoding", |bencher| {
-        bencher.iter(|| {
-            let record = Record::decode(&messages[turn % THINGS]).expect("it was just written");
-            turn += 1;
-            let Body::Telemetry(telemetry) = &record.body else { unreachable!("it is telemetry") };
-            black_box(engine.judge(telemetry, &mut judged));
-        });
-    });
     let bytes = message(&id(7), 3, 0);
     group.bench_function("decoding alone", |bencher| {
         bencher.iter(|| black_box(Record::decode(black_box(&bytes)).expect("it was just written")));

@@ -11,6 +11,7 @@ use rustc_hash::FxHasher;
 
 use crate::deadlines::Deadlines;
 use crate::discovered::{Discovered, DiscoveredDevices};
+use crate::judge::Judged;
 use crate::names::Names;
 use crate::principals::Principals;
 use crate::template::{Template, Templates};
@@ -78,6 +79,28 @@ impl Engine {
     /// Applies a record and appends what became different to `changes`. A record before [`Self::next_offset`] was applied
     /// already and is ignored; a gap is allowed.
     pub fn apply(&mut self, offset: Offset, record: &Record<'_>, changes: &mut Vec<Change>) -> Outcome {
+        self.apply_noting(offset, record, changes, None)
+    }
+
+    /// As [`Self::apply`]; says in `judged`, in place of what is there, what it made of the samples of a message.
+    pub fn apply_judging(
+        &mut self,
+        offset: Offset,
+        record: &Record<'_>,
+        changes: &mut Vec<Change>,
+        judged: &mut Judged,
+    ) -> Outcome {
+        judged.clear();
+        self.apply_noting(offset, record, changes, Some(judged))
+    }
+
+    fn apply_noting(
+        &mut self,
+        offset: Offset,
+        record: &Record<'_>,
+        changes: &mut Vec<Change>,
+        judged: Option<&mut Judged>,
+    ) -> Outcome {
         if offset < self.next_offset {
             return Outcome::Ignored;
         }
@@ -90,7 +113,7 @@ impl Engine {
         };
         match &record.body {
             Body::Telemetry(telemetry) => {
-                Outcome::Telemetry(self.apply_telemetry(context, telemetry, changes))
+                Outcome::Telemetry(self.apply_telemetry(context, telemetry, changes, judged))
             }
             Body::ThingWrite(write) => {
                 let outcome = match self.apply_write(context, write, changes) {

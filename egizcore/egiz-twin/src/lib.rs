@@ -38,6 +38,7 @@ pub use counters::Counters;
 pub use discovered::Discovered;
 pub use engine::Engine;
 pub use filter::{Filter, FilterError};
+pub use judge::{Judged, Trust};
 pub use limits::Limits;
 pub use path::Path;
 pub use precondition::{ReadCheck, entity_tag, evaluate_read, is_same_tag};

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use egiz_model::record::format::EncodedName;
 use egiz_model::record::{FeatureSamples, SampleRef, Telemetry};
 use egiz_model::{Name, Timestamp, Value};
 
 use crate::change::TelemetryOutcome;
 use crate::engine::{Context, Engine};
-use crate::judge::judge_sample;
+use crate::judge::{Judged, Trust, judge_sample};
 use crate::names::{Names, Symbol};
 use crate::template::Template;
 use crate::thing::{Connection, Feature, Property, Thing, weigh, weigh_feature, weigh_member};
@@ -19,6 +20,7 @@ impl Engine {
         context: Context<'_>,
         telemetry: &Telemetry<'_>,
         changes: &mut Vec<Change>,
+        judged: Option<&mut Judged>,
     ) -> TelemetryOutcome {
         self.counters.telemetry_messages += 1;
         let Some(slot) = self.slot_of(telemetry.thing) else {
@@ -27,7 +29,7 @@ impl Engine {
         };
         let revision = self.thing_mut(slot).revision + 1;
         let message = Message { telemetry, received: context.header.received, revision };
-        let mut outcome = self.take_samples(slot, context, &message, changes);
+        let mut outcome = self.take_samples(slot, context, &message, changes, judged);
         let thing = self.thing_mut(slot);
         outcome.revision = Some(thing.revision);
         if thing.connection == Connection::Live {
@@ -75,11 +77,13 @@ impl Engine {
         context: Context<'_>,
         message: &Message<'_>,
         changes: &mut Vec<Change>,
+        judged: Option<&mut Judged>,
     ) -> TelemetryOutcome {
         let Self { things, names, templates, limits, counters, .. } = self;
         let thing = things[slot as usize].as_deref_mut().expect("the slot was looked up by id");
         let template = thing.template.and_then(|number| templates.get(number));
-        let mut taking = Taking { message, names, limits, template, tally: Tally::default() };
+        let judged = judged.map(|judged| judged.begin(thing.definition.as_ref()));
+        let mut taking = Taking { message, names, limits, template, tally: Tally::default(), judged };
         let first_change = changes.len();
         for (hint, in_feature) in message.telemetry.features().enumerate() {
             if let Some(kind) = taking.take_feature(thing, &in_feature, hint) {
@@ -118,7 +122,7 @@ impl Engine {
         let Some(device) = self.discovered.forget(id.as_str()) else { return };
         let telemetry = device.last_message(id.as_str());
         let message = Message { telemetry: &telemetry, received: device.last_heard, revision };
-        self.take_samples(slot, context, &message, changes);
+        self.take_samples(slot, context, &message, changes, None);
         self.thing_mut(slot).connection = Connection::Live;
         self.watch(slot);
     }
@@ -163,6 +167,8 @@ struct Taking<'a> {
     limits: &'a Limits,
     template: Option<&'a Template>,
     tally: Tally,
+    /// For whoever keeps every sample.
+    judged: Option<&'a mut Vec<Option<Trust>>>,
 }
 
 enum Effect {
@@ -188,15 +194,18 @@ impl Taking<'_> {
         let mut index = self.find_feature(thing, in_feature.name, hint);
         let mut changed: Vec<(Arc<str>, Option<Value>)> = Vec::new();
         for (hint, sample) in in_feature.samples().enumerate() {
-            if index.is_none() && Name::check(sample.property).is_ok() {
-                index = self.add_feature(thing, in_feature.name);
+            if index.is_none() && Name::check(sample.property.as_str()).is_ok() {
+                index = self.add_feature(thing, in_feature.name.as_str());
             }
             let Some(index) = index else {
                 self.tally.refused += 1;
+                self.note(None);
                 continue;
             };
             let feature = &mut thing.features[index];
-            match self.take(&sample, feature, &mut thing.weight, hint) {
+            let (effect, trust) = self.take(&sample, feature, &mut thing.weight, hint);
+            self.note(trust);
+            match effect {
                 Effect::Changed(property) => {
                     if changed.is_empty() {
                         changed.reserve_exact(feature.properties.len());
@@ -216,7 +225,7 @@ impl Taking<'_> {
             if thing.features.len() > features_before {
                 // Nothing in it was taken, so it was not there.
                 thing.features.pop();
-                thing.weight -= weigh_feature(in_feature.name);
+                thing.weight -= weigh_feature(in_feature.name.as_str());
             }
             return None;
         }
@@ -229,11 +238,11 @@ impl Taking<'_> {
     }
 
     /// Where the feature lies; `hint` is where if the device keeps its order, which devices do.
-    fn find_feature(&self, thing: &Thing, name: &str, hint: usize) -> Option<usize> {
-        if thing.features.get(hint).is_some_and(|feature| **self.names.text(feature.name) == *name) {
+    fn find_feature(&self, thing: &Thing, name: EncodedName<'_>, hint: usize) -> Option<usize> {
+        if thing.features.get(hint).is_some_and(|feature| name == **self.names.text(feature.name)) {
             return Some(hint);
         }
-        let symbol = self.names.find(name)?;
+        let symbol = self.names.find(name.as_str())?;
         thing.features.iter().position(|feature| feature.name == symbol)
     }
 
@@ -255,33 +264,51 @@ impl Taking<'_> {
         self.names.intern(name, self.limits.names_max)
     }
 
+    fn note(&mut self, trust: Option<Trust>) {
+        if let Some(judged) = &mut self.judged {
+            judged.push(trust);
+        }
+    }
+
+    /// What the sample does, and how far it can be trusted where the Thing has the property.
     fn take(
         &mut self,
         sample: &SampleRef<'_>,
         feature: &mut Feature,
         weight: &mut usize,
         hint: usize,
-    ) -> Effect {
+    ) -> (Effect, Option<Trust>) {
         let at_hint = feature
             .properties
             .get(hint)
-            .is_some_and(|property| **self.names.text(property.name) == *sample.property);
+            .is_some_and(|property| sample.property == **self.names.text(property.name));
         let index = if at_hint {
             Some(hint)
         } else {
             self.names
-                .find(sample.property)
+                .find(sample.property.as_str())
                 .and_then(|name| feature.properties.iter().position(|property| property.name == name))
         };
-        let source = self.message.telemetry.source;
         let Some(index) = index else { return self.take_new(sample, feature, weight) };
         let rule =
             self.template.and_then(|template| template.rule(feature.name, feature.properties[index].name));
+        let trust = judge_sample(sample, self.message.telemetry.clock, rule);
         let property = &mut feature.properties[index];
+        let effect = self.replace(sample, (index, property), trust, weight);
+        (effect, Some(trust))
+    }
+
+    fn replace(
+        &self,
+        sample: &SampleRef<'_>,
+        (index, property): (usize, &mut Property),
+        (quality, reason): Trust,
+        weight: &mut usize,
+    ) -> Effect {
+        let source = self.message.telemetry.source;
         if source < property.source {
             return Effect::Late;
         }
-        let (quality, reason) = judge_sample(sample, self.message.telemetry.clock, rule);
         let same_value = property.value.same_as(&sample.value);
         let same = same_value && (property.quality, property.reason) == (quality, reason);
         if same && source == property.source {
@@ -307,16 +334,21 @@ impl Taking<'_> {
         Effect::Changed(index)
     }
 
-    fn take_new(&mut self, sample: &SampleRef<'_>, feature: &mut Feature, weight: &mut usize) -> Effect {
+    fn take_new(
+        &mut self,
+        sample: &SampleRef<'_>,
+        feature: &mut Feature,
+        weight: &mut usize,
+    ) -> (Effect, Option<Trust>) {
         if feature.properties.len() >= self.limits.properties_max {
-            return Effect::Refused;
+            return (Effect::Refused, None);
         }
-        let value = sample.value.to_owned();
-        let heavier = *weight + weigh_member(sample.property, &value);
+        let (property, value) = (sample.property.as_str(), sample.value.to_owned());
+        let heavier = *weight + weigh_member(property, &value);
         if heavier > self.limits.thing_bytes_max {
-            return Effect::Refused;
+            return (Effect::Refused, None);
         }
-        let Some(name) = self.new_name(sample.property) else { return Effect::Refused };
+        let Some(name) = self.new_name(property) else { return (Effect::Refused, None) };
         *weight = heavier;
         let rule = self.template.and_then(|template| template.rule(feature.name, name));
         let (quality, reason) = judge_sample(sample, self.message.telemetry.clock, rule);
@@ -331,6 +363,6 @@ impl Taking<'_> {
             value,
             metadata: None,
         });
-        Effect::Changed(feature.properties.len() - 1)
+        (Effect::Changed(feature.properties.len() - 1), Some((quality, reason)))
     }
 }

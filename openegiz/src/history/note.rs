@@ -1,4 +1,4 @@
-//! What history needs to know of a record beyond its bytes, looked up in the engine right after the record was applied.
+//! What history needs to know of a record beyond its bytes, taken from the engine when the record is applied.
 //!
 //! Of telemetry that is how far each sample can be trusted and which definition the Thing follows; the samples themselves
 //! are read from the record again, off the lock. Of a write it is what came of it: the values that are different, and the
@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use egiz_historian::Intake;
 use egiz_model::record::format::{DEPTH_MAX, ItemReader};
-use egiz_model::record::{Body, Record, Telemetry};
+use egiz_model::record::{Body, Record};
 use egiz_model::{Offset, Quality, QualityReason, Timestamp, Value};
-use egiz_twin::{Change, ChangeKind, Engine, PropertyRef, ThingRef};
+use egiz_twin::{Change, ChangeKind, Engine, Judged, Outcome, PropertyRef, ThingRef, Trust};
 
 /// What history needs to know of one record.
 #[derive(Debug, PartialEq)]
@@ -31,7 +31,6 @@ pub(crate) enum Note {
     },
 }
 
-type Trust = (Quality, QualityReason);
 type Property = (Arc<str>, Arc<str>);
 
 /// A value that came of a write.
@@ -49,8 +48,7 @@ pub(crate) struct Written {
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     notes: Vec<(Offset, Note)>,
-    judged: Vec<Option<Trust>>,
-    before: Option<Before>,
+    judged: Judged,
 }
 
 /// What a Thing had before it was written to.
@@ -61,46 +59,54 @@ struct Before {
 }
 
 impl Notes {
-    /// Looks at what a record may take away; called before it is applied.
-    pub(crate) fn before(&mut self, engine: &Engine, record: &Record<'_>) {
-        self.before = match &record.body {
-            Body::ThingWrite(write) => engine.thing(write.thing).map(|thing| Before {
-                definition: definition_of(thing),
-                properties: properties_of(thing)
-                    .map(|(feature, property)| name_of(feature, property))
-                    .collect(),
-            }),
-            _ => None,
-        };
-    }
-
-    /// Notes what came of a record; called right after it was applied, with the changes that it made.
-    pub(crate) fn after(&mut self, engine: &Engine, offset: Offset, record: &Record<'_>, changes: &[Change]) {
-        let before = self.before.take();
+    /// Applies a record, and notes what came of it.
+    pub(crate) fn apply(
+        &mut self,
+        engine: &mut Engine,
+        offset: Offset,
+        record: &Record<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Outcome {
+        let before = Before::of(engine, record);
+        let changes_before = changes.len();
+        let outcome = engine.apply_judging(offset, record, changes, &mut self.judged);
         let note = match &record.body {
-            Body::Telemetry(telemetry) => self.of_telemetry(engine, telemetry),
-            Body::ThingWrite(write) if !changes.is_empty() => {
-                of_write(engine.thing(write.thing), before, changes)
+            Body::Telemetry(_) => self.of_telemetry(),
+            Body::ThingWrite(write) if changes.len() > changes_before => {
+                of_write(engine.thing(write.thing), before, &changes[changes_before..])
             }
             _ => None,
         };
         self.notes.extend(note.map(|note| (offset, note)));
+        outcome
     }
 
-    fn of_telemetry(&mut self, engine: &Engine, telemetry: &Telemetry<'_>) -> Option<Note> {
+    fn of_telemetry(&mut self) -> Option<Note> {
         const GOOD: Option<Trust> = Some((Quality::Good, QualityReason::None));
-        let definition = engine.judge(telemetry, &mut self.judged)?;
-        if self.judged.iter().all(Option::is_none) {
+        let definition = self.judged.definition.take()?;
+        let samples = &self.judged.samples;
+        if samples.iter().all(Option::is_none) {
             return None;
         }
-        let all_good = self.judged.iter().all(|judged| *judged == GOOD);
-        let judged = if all_good { Box::default() } else { self.judged.as_slice().into() };
+        let all_good = samples.iter().all(|judged| *judged == GOOD);
+        let judged = if all_good { Box::default() } else { samples.as_slice().into() };
         Some(Note::Telemetry { definition, judged })
     }
 
     /// The notes since the last time, by offset.
     pub(crate) fn take(&mut self) -> Vec<(Offset, Note)> {
         std::mem::take(&mut self.notes)
+    }
+}
+
+impl Before {
+    /// What a record may take away.
+    fn of(engine: &Engine, record: &Record<'_>) -> Option<Self> {
+        let Body::ThingWrite(write) = &record.body else { return None };
+        engine.thing(write.thing).map(|thing| Self {
+            definition: definition_of(thing),
+            properties: properties_of(thing).map(|(feature, property)| name_of(feature, property)).collect(),
+        })
     }
 }
 
@@ -165,10 +171,11 @@ impl Note {
                 let mut row = intake.row(telemetry.thing, definition, telemetry.source, received);
                 let mut judged = judged.iter().copied();
                 for in_feature in telemetry.features() {
+                    let feature = in_feature.name.as_str();
                     for sample in in_feature.samples() {
                         let trust = judged.next().unwrap_or(Some((Quality::Good, QualityReason::None)));
                         if let Some((quality, reason)) = trust {
-                            row.set(in_feature.name, sample.property, &sample.value, quality, reason);
+                            row.set(feature, sample.property.as_str(), &sample.value, quality, reason);
                         }
                     }
                 }

@@ -57,6 +57,37 @@ pub(crate) mod tag {
     pub(crate) const MAP: u8 = 7;
 }
 
+/// A name of a block that was checked when its record was decoded. Comparing it does not look at its encoding again, which
+/// is most of what reading telemetry would cost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct EncodedName<'a>(&'a [u8]);
+
+impl<'a> EncodedName<'a> {
+    /// The name; empty where the block had not been checked and this is no text.
+    #[must_use]
+    pub fn as_str(&self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+}
+
+impl PartialEq<str> for EncodedName<'_> {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl std::fmt::Display for EncodedName<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl std::fmt::Debug for EncodedName<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self.as_str(), formatter)
+    }
+}
+
 /// Appends items to a buffer.
 #[derive(Debug)]
 pub struct ItemWriter<'a>(&'a mut Vec<u8>);
@@ -337,6 +368,11 @@ impl<'a> ItemReader<'a> {
     /// The next name of a block that was checked before; `None` at its end.
     pub(crate) fn text_or_end(&mut self) -> Option<&'a str> {
         if self.is_empty() { None } else { self.str().ok() }
+    }
+
+    /// As [`Self::text_or_end`], for names that are mostly only compared.
+    pub(crate) fn name_or_end(&mut self) -> Option<EncodedName<'a>> {
+        if self.is_empty() { None } else { self.bytes().ok().map(EncodedName) }
     }
 }
 

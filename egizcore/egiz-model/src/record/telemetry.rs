@@ -1,6 +1,6 @@
 //! One message of a device: samples of several properties, all of one source time.
 
-use super::format::{DEPTH_MAX, DecodeError, ItemReader, ItemWriter};
+use super::format::{DEPTH_MAX, DecodeError, EncodedName, ItemReader, ItemWriter};
 use super::{Header, begin, kind};
 use crate::value::ValueRef;
 use crate::{Quality, QualityReason, Timestamp};
@@ -21,7 +21,7 @@ pub struct Telemetry<'a> {
 #[derive(Debug, Clone)]
 pub struct FeatureSamples<'a> {
     /// The feature's name.
-    pub name: &'a str,
+    pub name: EncodedName<'a>,
     samples: &'a [u8],
 }
 
@@ -29,7 +29,7 @@ pub struct FeatureSamples<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct SampleRef<'a> {
     /// The property's name.
-    pub property: &'a str,
+    pub property: EncodedName<'a>,
     /// What the device itself said of its trust in the value.
     pub quality: Quality,
     /// The value.
@@ -38,13 +38,8 @@ pub struct SampleRef<'a> {
 
 impl<'a> Telemetry<'a> {
     pub(super) fn decode(reader: &mut ItemReader<'a>) -> Result<Self, DecodeError> {
-        let thing = reader.str()?;
-        let source = Timestamp::from_micros(reader.fixed_i64()?);
-        let clock = reader.byte()?;
-        let clock = QualityReason::from_u8(clock)
-            .ok_or(DecodeError::Number { what: "the state of a clock", number: clock.into() })?;
-        let features = reader.block()?;
-        let mut blocks = ItemReader::new(features);
+        let decoded = Self::decode_again(reader)?;
+        let mut blocks = ItemReader::new(decoded.features);
         while !blocks.is_empty() {
             blocks.str()?;
             let mut samples = ItemReader::new(blocks.block()?);
@@ -56,6 +51,17 @@ impl<'a> Telemetry<'a> {
                 samples.value(DEPTH_MAX)?;
             }
         }
+        Ok(decoded)
+    }
+
+    /// Does not check the samples, which [`Self::decode`] did.
+    pub(super) fn decode_again(reader: &mut ItemReader<'a>) -> Result<Self, DecodeError> {
+        let thing = reader.str()?;
+        let source = Timestamp::from_micros(reader.fixed_i64()?);
+        let clock = reader.byte()?;
+        let clock = QualityReason::from_u8(clock)
+            .ok_or(DecodeError::Number { what: "the state of a clock", number: clock.into() })?;
+        let features = reader.block()?;
         Ok(Self { thing, source, clock, features })
     }
 
@@ -73,7 +79,7 @@ impl<'a> Telemetry<'a> {
     pub fn features(&self) -> impl Iterator<Item = FeatureSamples<'a>> + use<'a> {
         let mut reader = ItemReader::new(self.features);
         std::iter::from_fn(move || {
-            let name = reader.text_or_end()?;
+            let name = reader.name_or_end()?;
             Some(FeatureSamples { name, samples: reader.block().ok()? })
         })
     }
@@ -96,7 +102,7 @@ impl<'a> FeatureSamples<'a> {
     pub fn samples(&self) -> impl Iterator<Item = SampleRef<'a>> + use<'a> {
         let mut reader = ItemReader::new(self.samples);
         std::iter::from_fn(move || {
-            let property = reader.text_or_end()?;
+            let property = reader.name_or_end()?;
             let quality = Quality::from_u8(reader.byte().ok()?)?;
             Some(SampleRef { property, quality, value: reader.value_or_end()? })
         })

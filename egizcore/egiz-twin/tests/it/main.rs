@@ -12,7 +12,7 @@ mod write;
 
 use egiz_model::record::{Body, Header, Preconditions, Record, TelemetryWriter, ThingWrite, WriteOperation};
 use egiz_model::{Offset, Quality, QualityReason, Timestamp, Value};
-use egiz_twin::{Change, Engine, Limits, Outcome, TelemetryOutcome, WriteOutcome};
+use egiz_twin::{Change, Engine, Judged, Limits, Outcome, TelemetryOutcome, WriteOutcome};
 use serde_json::{Value as Json, json};
 
 /// An engine with the next offset and a clock that goes on a second with each record.
@@ -22,6 +22,8 @@ struct Plant {
     now_s: i64,
     /// The bytes of the record applied last.
     last: Vec<u8>,
+    /// What the engine made of its samples.
+    judged: Judged,
 }
 
 const BEGIN_S: i64 = 1_800_000_000;
@@ -32,7 +34,13 @@ impl Plant {
     }
 
     fn with(limits: Limits) -> Self {
-        Self { engine: Engine::new(limits), changes: Vec::new(), now_s: BEGIN_S, last: Vec::new() }
+        Self {
+            engine: Engine::new(limits),
+            changes: Vec::new(),
+            now_s: BEGIN_S,
+            last: Vec::new(),
+            judged: Judged::default(),
+        }
     }
 
     fn next_offset(&self) -> Offset {
@@ -46,7 +54,7 @@ impl Plant {
         self.last = bytes.to_vec();
         let record = Record::decode(bytes).expect("a record");
         let offset = self.next_offset();
-        self.engine.apply(offset, &record, &mut self.changes)
+        self.engine.apply_judging(offset, &record, &mut self.changes, &mut self.judged)
     }
 
     fn header(&self) -> Header<'static> {

@@ -1,7 +1,7 @@
 //! A snapshot gives back the same engine; damaged bytes give an error.
 
 use egiz_model::record::{Body, WriteOperation};
-use egiz_twin::{Engine, Limits};
+use egiz_twin::{Engine, Judged, Limits};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -49,7 +49,13 @@ fn a_restored_engine_is_the_same_and_goes_on_the_same() {
     assert_eq!(engine.digest(), plant.engine.digest());
     assert_eq!(engine.next_deadline().is_some(), plant.engine.next_deadline().is_some());
 
-    let mut other = Plant { engine, changes: Vec::new(), now_s: plant.now_s, last: Vec::new() };
+    let mut other = Plant {
+        engine,
+        changes: Vec::new(),
+        now_s: plant.now_s,
+        last: Vec::new(),
+        judged: Judged::default(),
+    };
     for plant in [&mut plant, &mut other] {
         plant.hear("factory:oven-002", 7, json!({"thermal": {"zone": 196}}));
         plant.put("factory:new", "", json!({"attributes": {"x": 1}}));

@@ -1,8 +1,8 @@
 //! What devices send: newer replaces, older is late, the same again is a duplicate.
 
-use egiz_model::record::{Body, Record, TelemetryWriter, WriteOperation};
+use egiz_model::record::{Body, TelemetryWriter, WriteOperation};
 use egiz_model::{Quality, QualityReason, Timestamp, Value};
-use egiz_twin::{Connection, Limits, TelemetryOutcome, WriteOutcome};
+use egiz_twin::{Connection, Judged, Limits, TelemetryOutcome, WriteOutcome};
 use serde_json::json;
 
 use crate::{Plant, oven};
@@ -123,11 +123,8 @@ fn every_sample_of_a_message_is_judged_for_who_keeps_them_all() {
     plant.body(Body::Template { definition: "openegiz:oven:1", json: &template });
     let good = Some((Quality::Good, QualityReason::None));
     let judged = |plant: &Plant| {
-        let record = Record::decode(&plant.last).expect("a record");
-        let Body::Telemetry(telemetry) = record.body else { panic!("telemetry was heard last") };
-        let mut judged = vec![good; 7];
-        let definition = plant.engine.judge(&telemetry, &mut judged);
-        (definition.map(|definition| definition.to_string()), judged)
+        let Judged { definition, samples } = plant.judged.clone();
+        (definition.map(|definition| definition.to_string()), samples)
     };
     plant.hear(OVEN, 1, json!({"thermal": {"zone": 195}}));
     assert_eq!(judged(&plant), (None, vec![]), "nobody accepted it");
