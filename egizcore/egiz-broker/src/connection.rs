@@ -96,6 +96,18 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         // What the older connection had begun must be settled before the same is asked for again.
         let _ = timeout(TAKEOVER_GRACE, older.cancelled()).await;
     }
+    if let Some(will) = taken_up.due_will.take() {
+        shared.publish_will(will);
+    }
+    // Nobody is told of a session that a restart would not find.
+    let begins = taken_up.notes.iter().any(|note| matches!(note, Note::Opened { .. }));
+    if begins && let Err(refusal) = shared.keep(&guest.client, &std::mem::take(&mut taken_up.notes)).await {
+        let left = shared.leave(&session, connection, &guest.client, None, Some(0));
+        // Most likely refused as well, and then there is nothing to strike out.
+        let _ = shared.keep(&guest.client, &left.notes).await;
+        taken_up.gone.cancel();
+        return login::refuse_unkept(shared, &mut arrival, &guest.request, refusal).await;
+    }
     shared.metrics.connects.inc();
     shared.metrics.connections.inc();
     {
@@ -132,9 +144,6 @@ pub(crate) async fn run(broker: &Broker, mut arrival: Arrival, stop: Cancellatio
         own_id,
         speaks_past_itself,
     };
-    if let Some(will) = taken_up.due_will.take() {
-        shared.publish_will(will);
-    }
     // One that its client may not publish need not be kept.
     let willed = will.as_ref().filter(|(message, _)| guest.client.rights.may_publish(message.topic()));
     let willed = willed

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Offset;
 use crate::broker::{Broker, Shared};
-use crate::gate::Receipt;
+use crate::gate::{ClientInfo, Receipt, Refusal};
 use crate::ledger::Note;
 use crate::message::Publish;
 use crate::metrics::BrokerMetrics;
@@ -99,6 +100,20 @@ impl Shared {
             Err(_) => BrokerMetrics::count(&shared.metrics.failures, "notes-not-kept"),
         });
         self.surroundings.intake.submit(&self.itself, &[], &bytes, room, receipt);
+    }
+
+    /// Commits notes on a client, and waits until they are kept.
+    pub(crate) async fn keep(&self, client: &Arc<ClientInfo>, notes: &[Note]) -> Result<(), Refusal> {
+        let bytes: Vec<_> = notes.iter().map(Note::to_bytes).collect();
+        let intake = &self.surroundings.intake;
+        let room = intake.reserve(bytes.iter().map(|note| note.len() + 64).sum()).await;
+        let (settle, settled) = oneshot::channel();
+        let receipt = Receipt::new(move |result| {
+            // Who waited may be gone.
+            let _ = settle.send(result.map(|_| ()));
+        });
+        intake.submit(client, &[], &bytes, room, receipt);
+        settled.await.unwrap_or(Err(Refusal::Internal))
     }
 
     /// Publishes the will of a client that is not connected, and strikes it out.

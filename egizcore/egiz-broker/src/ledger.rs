@@ -6,7 +6,8 @@
 //!
 //! | step | note | before |
 //! |---|---|---|
-//! | a session that outlives its connection begins, ends, is left, is taken up again | `Opened`, `Ended`, `Left`, `Returned` | |
+//! | a session that outlives its connection begins | `Opened` | CONNACK |
+//! | it ends, is left, is taken up again | `Ended`, `Left`, `Returned` | |
 //! | SUBSCRIBE, UNSUBSCRIBE | `Subscribed`, `Unsubscribed` | SUBACK, UNSUBACK |
 //! | PUBLISH of QoS 2 from the client | `Taken`, in one commit with the message | PUBREC |
 //! | PUBREL from the client | `Freed` | PUBCOMP |
@@ -113,7 +114,8 @@ struct SessionOfVersion2 {
 
 impl From<SessionOfVersion2> for KeptSession {
     fn from(own: SessionOfVersion2) -> Self {
-        let SessionOfVersion2 { expiry_s, left_at_micros, filters, taken, through, sent, received, done } = own;
+        let SessionOfVersion2 { expiry_s, left_at_micros, filters, taken, through, sent, received, done } =
+            own;
         let filters =
             filters.into_iter().map(|(filter, options)| (filter, KeptFilter { options, since: 0 })).collect();
         Self { expiry_s, left_at_micros, filters, taken, through, sent, received, done }
@@ -273,11 +275,9 @@ impl Ledger {
         match bytes.split_first() {
             None => Ok(Self::default()),
             // Version 1 ends behind the sessions: there were no wills.
-            Some((1, rest)) => {
-                postcard::from_bytes::<BTreeMap<String, SessionOfVersion2>>(rest)
-                    .map(|sessions| LedgerOfVersion2 { sessions, wills: BTreeMap::new() }.into())
-                    .map_err(LedgerError::Malformed)
-            }
+            Some((1, rest)) => postcard::from_bytes::<BTreeMap<String, SessionOfVersion2>>(rest)
+                .map(|sessions| LedgerOfVersion2 { sessions, wills: BTreeMap::new() }.into())
+                .map_err(LedgerError::Malformed),
             Some((2, rest)) => {
                 postcard::from_bytes::<LedgerOfVersion2>(rest).map(Self::from).map_err(LedgerError::Malformed)
             }

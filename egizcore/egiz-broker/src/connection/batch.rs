@@ -163,8 +163,7 @@ impl Sender {
                 }
                 Reply::Subscribed { packet, subscriptions } => {
                     self.outbox.answer(&std::mem::take(&mut answers));
-                    self.shared
-                        .subscribe(&self.session, &subscriptions, first, || packet.send(&self.outbox));
+                    self.shared.subscribe(&self.session, &subscriptions, first, || packet.send(&self.outbox));
                 }
                 Reply::Noted { id, offset } => {
                     if self.session.lock().delivery.noted(id, offset) {

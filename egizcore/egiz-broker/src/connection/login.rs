@@ -110,6 +110,20 @@ pub(super) async fn refuse_session(shared: &Shared, arrival: &mut Arrival, reque
     refuse(shared, arrival, request, &refusal).await;
 }
 
+/// Answers a CONNECT whose new session cannot be kept.
+pub(super) async fn refuse_unkept(
+    shared: &Shared,
+    arrival: &mut Arrival,
+    request: &ConnectRequest,
+    refusal: crate::gate::Refusal,
+) {
+    let refusal = match refusal {
+        crate::gate::Refusal::NoSpace => Refusal { reason: "no-space", v3_code: 3, v5_code: 0x97 },
+        crate::gate::Refusal::Internal => Refusal { reason: "internal", v3_code: 3, v5_code: 0x88 },
+    };
+    refuse(shared, arrival, request, &refusal).await;
+}
+
 async fn authenticate(
     shared: &Shared,
     request: &ConnectRequest,

@@ -328,6 +328,13 @@ impl Client {
         self.ask(PING, PONG).await;
     }
 
+    /// Before the CONNACK, when nothing can be asked.
+    pub(crate) async fn expect_silence(&mut self) {
+        let mut byte = [0];
+        let heard = timeout(Duration::from_millis(50), self.stream.peek(&mut byte)).await;
+        assert!(heard.is_err(), "{heard:?}");
+    }
+
     pub(crate) async fn subscribe(&mut self, filter: &str, options: u8) {
         self.send(&subscribe(self.version, 9, &[(filter, options)])).await;
         let answer = self.packet("SUBACK").await;

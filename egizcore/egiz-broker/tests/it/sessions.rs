@@ -1,11 +1,11 @@
 //! Sessions that outlive their connection, and their program.
 
-use egiz_broker::BrokerConfig;
+use egiz_broker::{BrokerConfig, Refusal};
 
 use crate::harness::{Client, Server, Then, server, server_with};
 use crate::packets::{
-    AGAIN, Connect, QOS_1, QOS_2, V3, V5, acknowledged, counted, granted, packet, publish, publish_with, step,
-    subscribe,
+    AGAIN, Connect, QOS_1, QOS_2, V3, V5, acknowledged, counted, granted, packet, publish, publish_with,
+    step, subscribe,
 };
 
 const RECEIVED: u8 = 0x50;
@@ -235,6 +235,32 @@ async fn after_a_crash_a_message_of_qos_2_that_was_received_is_not_taken_again()
     client.ask(&step(RELEASE, 7), &step(COMPLETE, 7)).await;
     client.ask(&publish(V3, QOS_2, "a", 8, "new"), &step(RECEIVED, 8)).await;
     assert_eq!(server.intake.taken(), ["a new"]);
+}
+
+#[tokio::test]
+async fn a_client_hears_of_its_new_session_once_that_is_kept_or_is_refused() {
+    for version in [V3, V5] {
+        let server = server().await;
+        server.intake.then(Then::Hold);
+        let mut client = server.connecting(&keeping(version, "hearer")).await;
+        server.intake.holds(1).await;
+        client.expect_silence().await;
+        server.intake.then(Then::Commit);
+        server.intake.take_held(0).committed();
+        assert_eq!(client.packet("CONNACK").await[3], 0);
+        server.intake.then(Then::Refuse(Refusal::NoSpace));
+        let mut refused = server.connecting(&keeping(version, "another")).await;
+        assert_eq!(refused.packet("CONNACK").await[3], if version == V5 { 0x97 } else { 3 });
+        refused.expect_end().await;
+        // One that is there, and one that is not to be kept, need no space.
+        drop(client);
+        let (_client, was_there) = present(&server, &keeping(version, "hearer")).await;
+        assert!(was_there);
+        server.client(version, "c").await;
+        server.intake.then(Then::Commit);
+        let (_another, was_there) = present(&server, &keeping(version, "another")).await;
+        assert!(!was_there);
+    }
 }
 
 /// A message is read before its hearer subscribes, and committed after.
