@@ -19,7 +19,7 @@ impl Default for ClockRules {
 }
 
 /// Before 2001 no device of this platform measured anything: such a clock was never set.
-const CLOCK_UNSET_BEFORE_SECONDS: f64 = 978_307_200.0;
+const CLOCK_UNSET_BEFORE_SECONDS: i64 = 978_307_200;
 /// From here on a number counts milliseconds: as seconds it would lie beyond the year 5000.
 const MILLISECONDS_FROM: f64 = 1e11;
 /// From here on a number counts microseconds.
@@ -53,15 +53,25 @@ impl ClockRules {
             GivenTime::Number(number) => from_number(number),
             GivenTime::Text(text) => Timestamp::parse(text).map_err(|error| error.to_string())?,
         };
-        #[expect(clippy::cast_possible_truncation, reason = "a constant far inside the range")]
-        let unset_before = Timestamp::from_seconds(CLOCK_UNSET_BEFORE_SECONDS as i64);
-        Ok(if source < unset_before {
+        Ok(self.believe(source, received))
+    }
+
+    /// The same of a moment in microseconds since 1970.
+    pub(crate) fn judge_moment(&self, given: Option<i64>, received: Timestamp) -> (Timestamp, QualityReason) {
+        match given {
+            None => (received, QualityReason::ClockUnset),
+            Some(micros) => self.believe(Timestamp::from_micros(micros), received),
+        }
+    }
+
+    fn believe(&self, source: Timestamp, received: Timestamp) -> (Timestamp, QualityReason) {
+        if source < Timestamp::from_seconds(CLOCK_UNSET_BEFORE_SECONDS) {
             (received, QualityReason::ClockUnset)
         } else if source.micros_since(received) > self.ahead_max_micros {
             (received, QualityReason::ClockAhead)
         } else {
             (source, QualityReason::None)
-        })
+        }
     }
 }
 

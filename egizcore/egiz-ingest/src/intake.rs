@@ -1,4 +1,4 @@
-//! From one MQTT message to what the journal keeps of it.
+//! From one MQTT message to what the journal keeps of it; lines come in beside it (`lines.rs`).
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use egiz_model::Timestamp;
 use egiz_model::record::{Body, Header, Message, Record};
 
 use crate::clock::ClockRules;
+use crate::lines::LineSource;
 use crate::metrics::IngestMetrics;
 use crate::payload::{Envelope, PayloadLimits, RejectReason, Rejection, read_status, write_telemetry};
 use crate::rejected::{RejectedList, RejectedMessage};
@@ -136,6 +137,30 @@ impl Ingest {
             append(Part::Whole, scratch);
         }
         mapped
+    }
+
+    pub(crate) fn config(&self) -> &IngestConfig {
+        &self.config
+    }
+
+    pub(crate) fn metrics(&self) -> &IngestMetrics {
+        &self.metrics
+    }
+
+    /// Counts a line that was not understood, and keeps it in the list where there is room for one of its body.
+    pub(crate) fn note_rejected(
+        &self,
+        is_kept: bool,
+        source: &LineSource<'_>,
+        line: &[u8],
+        rejection: Rejection,
+    ) {
+        self.metrics.rejected_for(rejection.reason).inc();
+        if is_kept {
+            self.rejected.keep(source.received, source.principal, source.place, line, rejection);
+        } else {
+            self.rejected.count();
+        }
     }
 
     fn map_device_message(

@@ -5,6 +5,7 @@
 //! [`Ingest::map`] takes one MQTT message and appends what the journal is to keep. It never fails: a payload that makes
 //! no sense is kept whole as a plain message, counted, and shown with the reason in a bounded list
 //! ([`Ingest::rejected`]), so that one bad device never stops the stream and nobody has to guess why it is not seen.
+//! [`Ingest::map_lines`] does the same with line protocol, as Telegraf sends it.
 //!
 //! It does not decide who may publish where (the broker's door does), which Things exist (the engine does), or whether a
 //! sample is late (the engine does). Mapping opens no socket and reads no clock; the clients open sockets and keep nothing.
@@ -16,6 +17,7 @@ mod clock;
 mod external;
 mod filter;
 mod intake;
+mod lines;
 mod link;
 mod metrics;
 mod payload;
@@ -29,6 +31,7 @@ pub use clock::ClockRules;
 pub use external::{ExternalBroker, ExternalCounters, ExternalMetrics, Receipt, Room, Sink};
 pub use filter::{FilterError, TopicFilter};
 pub use intake::{Ingest, IngestConfig, Mapped, Part, Source};
+pub use lines::{LineRules, LineSource, MappedLines, RejectedLine, THING_TAG};
 pub use link::{
     AddressError, BrokerAddress, Credentials, LinkOptions, Message, Problem, ProblemKind, Protocol, TlsError,
     TlsRoots, tls_client,

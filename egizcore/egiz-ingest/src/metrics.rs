@@ -21,7 +21,9 @@ pub struct IngestMetrics {
     pub(crate) status: Counter,
     /// `egiz_ingest_other_messages_total`: messages outside the topics that feed Things; kept as they are.
     pub(crate) other: Counter,
-    /// `egiz_ingest_rejected_messages_total{reason}`: messages that were not understood.
+    /// `egiz_ingest_lines_total`: lines of line protocol that became samples.
+    pub(crate) lines: Counter,
+    /// `egiz_ingest_rejected_messages_total{reason}`: messages and lines that were not understood.
     rejected: Family<ReasonLabel, Counter>,
 }
 
@@ -45,8 +47,13 @@ impl IngestMetrics {
             metrics.other.clone(),
         );
         registry.register(
+            "egiz_ingest_lines",
+            "Lines of line protocol that became samples",
+            metrics.lines.clone(),
+        );
+        registry.register(
             "egiz_ingest_rejected_messages",
-            "Messages that were not understood, by reason",
+            "Messages and lines that were not understood, by reason",
             metrics.rejected.clone(),
         );
         for reason in RejectReason::ALL {

@@ -41,18 +41,27 @@ pub enum RejectReason {
     Shape,
     /// `timestamp` is neither a number nor ISO 8601.
     Timestamp,
-    /// `device_id` names another device than the topic does.
+    /// `device_id` names another device than the topic does, or a line names none.
     DeviceId,
     /// The topic or a name in the payload breaks the rules for names.
     Name,
     /// The message exceeds a limit.
     Limit,
+    /// The line breaks the line protocol.
+    LineProtocol,
 }
 
 impl RejectReason {
     /// Every reason, for tables and counters.
-    pub const ALL: [Self; 6] =
-        [Self::NotJson, Self::Shape, Self::Timestamp, Self::DeviceId, Self::Name, Self::Limit];
+    pub const ALL: [Self; 7] = [
+        Self::NotJson,
+        Self::Shape,
+        Self::Timestamp,
+        Self::DeviceId,
+        Self::Name,
+        Self::Limit,
+        Self::LineProtocol,
+    ];
 
     /// The word for it in metrics and in the API.
     #[must_use]
@@ -64,6 +73,7 @@ impl RejectReason {
             Self::DeviceId => "device-id",
             Self::Name => "name",
             Self::Limit => "limit",
+            Self::LineProtocol => "line-protocol",
         }
     }
 }
@@ -382,7 +392,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
 }
 
 /// A whole number beyond 63 bits becomes the nearest double, as JSON readers do.
-fn write_u64(writer: &mut ItemWriter<'_>, number: u64) {
+pub(crate) fn write_u64(writer: &mut ItemWriter<'_>, number: u64) {
     match i64::try_from(number) {
         Ok(whole) => writer.int(whole),
         #[expect(clippy::cast_precision_loss, reason = "the nearest double is what is wanted")]

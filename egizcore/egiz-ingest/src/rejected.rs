@@ -16,7 +16,7 @@ const EXCERPT_BYTES: usize = 1024;
 /// A message that was not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedMessage {
-    /// Counts up from 1 since the program started; a place to page from.
+    /// Counts up from 1 since the program started, those that were not kept included; a place to page from.
     pub number: u64,
     /// When it came.
     pub received: Timestamp,
@@ -70,6 +70,11 @@ impl RejectedList {
             size_bytes: payload.len(),
         };
         list.1.push_back(Arc::new(message));
+    }
+
+    /// Counts one that is not kept.
+    pub(crate) fn count(&self) {
+        self.list.lock().0 += 1;
     }
 
     /// The kept messages, newest first, and how many there have been in all.

@@ -1,0 +1,11 @@
+//! The languages that InfluxDB's surroundings speak, as text and as meaning: the line protocol that Telegraf and client
+//! libraries write, and the names of series.
+//!
+//! It refuses to know Things, journals and HTTP: `egiz-ingest` makes records of lines, `egiz-server` answers requests. No
+//! I/O, no clock, no panic on any input; what is too long or too many is refused with the bound in the text.
+
+pub mod line;
+mod precision;
+pub mod series;
+
+pub use precision::Precision;
