@@ -1,12 +1,15 @@
 //! The shipped program as a child process, with a folder and ports of its own.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rand::Rng as _;
 use tempfile::TempDir;
 
 /// How to start the program.
@@ -45,6 +48,10 @@ pub struct Program {
     /// The port of the MQTT broker.
     pub mqtt_port: u16,
 }
+
+/// Where ports are looked for, and how often.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+const PORT_TRIES: usize = 1000;
 
 /// Longest wait for the program to become ready or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -219,17 +226,21 @@ pub async fn end_after_kill(clients: Vec<tokio::task::JoinHandle<anyhow::Result<
     Ok(())
 }
 
-/// Ports nobody listens on now.
+/// Ports nobody listens on now, given to nobody else in this process. They lie below those that the system gives to outgoing
+/// connections: while a program that was killed is away, no client of another test comes to sit on its port.
 ///
 /// # Errors
 /// Where the loopback interface cannot be used.
 pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().map_err(|_| anyhow::anyhow!("a test panicked while it chose its ports"))?;
     let mut ports = [0; N];
-    let mut listeners = Vec::with_capacity(N);
     for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        *port = listener.local_addr()?.port();
-        listeners.push(listener);
+        *port = (0..PORT_TRIES)
+            .map(|_| rand::rng().random_range(PORTS))
+            .find(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .context("the loopback interface has no free port")?;
+        given.insert(*port);
     }
     Ok(ports)
 }

@@ -116,3 +116,42 @@ async fn killed_at_random_moments_qos_1_arrives_and_qos_2_arrives_once() -> anyh
     assert_eq!(once.len() as u64, number.div_ceil(3), "QoS 1 arrives");
     Ok(())
 }
+
+/// A program that is killed in the first moments of its sessions' lives, when subscription, session and messages are under
+/// way side by side.
+#[tokio::test]
+async fn killed_in_a_sessions_first_moments_qos_2_arrives_once() -> anyhow::Result<()> {
+    for _ in 0..rounds(ROUNDS)? {
+        let mut program = Program::start(ProgramOptions::default()).await?;
+        let (mut hearer, mut publisher) = (Careful::new("hearer"), Careful::new("publisher"));
+        hearer.connect(program.mqtt_port).await?;
+        hearer.subscribe("plan/#", 2).await?;
+        publisher.connect(program.mqtt_port).await?;
+        let life = Duration::from_micros(rand::rng().random_range(0..40_000));
+        let hearing = async {
+            let _ = hearer.take_until(PATIENCE, |_| false).await;
+        };
+        let publishing = async {
+            for number in 0..200 {
+                // What could not be sent is sent by the next connection.
+                let _ = publisher.publish("plan/a", &number.to_string(), 2, false).await;
+            }
+        };
+        let killing = async {
+            tokio::time::sleep(life).await;
+            program.kill()
+        };
+        let ((), (), killed) = tokio::join!(hearing, publishing, killing);
+        killed?;
+        program.restart().await?;
+        assert!(hearer.connect(program.mqtt_port).await?, "the session is there");
+        assert!(publisher.connect(program.mqtt_port).await?, "the session is there");
+        publisher.take_until(PATIENCE, |own| own.under_way() == 0).await?;
+        hearer.take_until(PATIENCE, |own| own.heard.len() >= 200).await?;
+        hearer.take_until_quiet(Duration::from_millis(100)).await?;
+        let heard: Vec<u64> =
+            hearer.heard.iter().map(|(_, payload)| payload.parse()).collect::<Result<_, _>>()?;
+        assert_eq!(heard, (0..200).collect::<Vec<_>>(), "each once and in order, killed after {life:?}");
+    }
+    Ok(())
+}
