@@ -136,6 +136,10 @@ impl FileJournal {
         Ok((Self { queue, segments, shared, config, metrics, room, recovery, committer }, report))
     }
 
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
     fn units(&self, bytes: usize) -> u32 {
         let units = bytes.div_ceil(ROOM_UNIT_BYTES).clamp(1, room_units(self.config.queue_bytes));
         u32::try_from(units).unwrap_or(u32::MAX)

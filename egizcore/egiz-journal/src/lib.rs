@@ -14,9 +14,11 @@
 //! damage that is not a torn tail.
 
 mod batch;
+mod committed;
 mod committer;
 mod config;
 mod cursor;
+pub mod cut;
 mod file_journal;
 pub mod format;
 mod metrics;
@@ -32,6 +34,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use batch::Batch;
+pub use committed::CommittedSegment;
 pub use config::{JournalConfig, LINGER_MAX};
 pub use cursor::Cursor;
 pub use file_journal::{FileJournal, OpenError};

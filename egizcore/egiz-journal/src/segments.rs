@@ -118,6 +118,11 @@ impl Segments {
         self.list.lock().segments.back().copied().expect("a journal always has a segment")
     }
 
+    /// All of them at one moment, the oldest first.
+    pub(crate) fn all(&self) -> Vec<Segment> {
+        self.list.lock().segments.iter().copied().collect()
+    }
+
     /// The last segment's file.
     pub(crate) fn active(&self) -> Arc<dyn StoredFile> {
         Arc::clone(&self.list.lock().active)

@@ -1,5 +1,6 @@
 //! The journal from outside: what is committed is there, whatever happens to the program or the disk.
 
+mod copy;
 mod crash;
 mod disk;
 mod faulty;
