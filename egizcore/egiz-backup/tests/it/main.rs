@@ -1,0 +1,5 @@
+//! Repositories by their public interface: in a folder, with and without encryption.
+
+mod damage;
+mod repository;
+mod support;
