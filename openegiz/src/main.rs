@@ -15,6 +15,7 @@ mod elsewhere;
 mod gate;
 mod history;
 mod intake;
+mod lines;
 mod listeners;
 mod manage;
 mod metrics;

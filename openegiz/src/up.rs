@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use egiz_broker::{Broker, BrokerConfig, BrokerMetrics, Publish, Surroundings};
-use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, PayloadLimits};
+use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, LineRules, PayloadLimits};
 use egiz_journal::JournalMetrics;
 use egiz_model::record::{Body, Header, Record};
 use egiz_server::{
-    Anonymous, ApiToken, Ports, RateLimit, Role, ServeOptions, ServerMetrics, ServerSettings, WriteGate,
+    Anonymous, ApiToken, InfluxSettings, Ports, RateLimit, Role, ServeOptions, ServerMetrics, ServerSettings,
+    WriteGate,
 };
 use egiz_service::config::{self, Config, Loaded, Origin, UnknownDevices};
 use egiz_service::health::Health;
@@ -34,6 +35,7 @@ use crate::elsewhere::{Elsewhere, ElsewhereMetrics};
 use crate::gate::Gate;
 use crate::history::{History, HistorySettings};
 use crate::intake::MqttIntake;
+use crate::lines::IngestLines;
 use crate::listeners::Doors;
 use crate::metrics::{EngineCollector, HistoryCollector, HistoryMetrics, PipelineMetrics};
 use crate::pipeline::{Followers, Pipeline, newly_discovered};
@@ -193,6 +195,7 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         engine: Arc::clone(&engine),
         progress: Arc::clone(pipeline.progress()),
         writes: Arc::clone(&writes),
+        lines: Arc::new(IngestLines { ingest: Arc::clone(&ingest), rules: line_rules(config) }),
         store: store.clone(),
         history: history.as_ref().map(|history| Arc::clone(&history.historian)),
         program: Arc::new(Report { health: health.clone(), metrics, ingest: Arc::clone(&ingest) }),
@@ -479,6 +482,14 @@ fn ingest_config(config: &Config) -> IngestConfig {
     }
 }
 
+fn line_rules(config: &Config) -> LineRules {
+    LineRules {
+        site: config.site.name.clone(),
+        device_tags: config.influx.device_tags.clone(),
+        feature_tag: config.influx.feature_tag.clone().unwrap_or_default(),
+    }
+}
+
 pub(crate) fn broker_config(config: &Config) -> BrokerConfig {
     let mqtt = &config.mqtt;
     BrokerConfig {
@@ -538,6 +549,13 @@ async fn server_settings(config: &Config, store: &Store, demo: bool) -> anyhow::
         allowed_hosts: http.allowed_hosts.clone(),
         cursor_key: store.installation_key("cursor").await?,
         layout: start::layout(config.layout.file.as_deref(), demo)?.map(Into::into),
+        influx: InfluxSettings {
+            database: config.influx.database.clone(),
+            device_tags: config.influx.device_tags.clone(),
+            body_bytes_max: usize::try_from(config.influx.max_body_bytes).unwrap_or(usize::MAX),
+            unpacked_bytes_max: usize::try_from(config.influx.max_unpacked_bytes).unwrap_or(usize::MAX),
+            retention_days: config.history.retention_days,
+        },
         ..ServerSettings::default()
     })
 }

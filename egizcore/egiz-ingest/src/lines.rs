@@ -29,6 +29,9 @@ const KEPT_OF_A_BODY: usize = 16;
 /// Lines of one body whose faults are told to whoever sent it; the rest is counted only.
 const TOLD_OF_A_BODY: usize = 20;
 
+/// With so many bytes of samples a record takes no further line.
+const RECORD_BYTES: usize = 128 * 1024;
+
 /// Which tags mean what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineRules {
@@ -100,6 +103,7 @@ struct Group {
     /// The features in the order in which they came, each with its encoded samples.
     features: Vec<(String, Vec<u8>)>,
     properties: usize,
+    bytes: usize,
 }
 
 /// What a line means.
@@ -262,11 +266,13 @@ fn add(
     let key = (thing, source);
     let place = places.get(&key).copied().filter(|place| {
         let group = &groups[*place];
-        group.clock == clock && group.properties + point.fields.len() <= properties_max
+        group.clock == clock
+            && group.bytes < RECORD_BYTES
+            && group.properties + point.fields.len() <= properties_max
     });
     let place = place.unwrap_or_else(|| {
         let thing = key.0.clone();
-        groups.push(Group { thing, source, clock, features: Vec::new(), properties: 0 });
+        groups.push(Group { thing, source, clock, features: Vec::new(), properties: 0, bytes: 0 });
         places.insert(key, groups.len() - 1);
         groups.len() - 1
     });
@@ -279,6 +285,7 @@ fn add(
             &mut group.features.last_mut().expect("it was just put there").1
         }
     };
+    let before = samples.len();
     for (name, value) in &point.fields {
         let mut writer = TelemetryWriter::encode_sample(samples, name, Quality::Good);
         match value {
@@ -289,6 +296,7 @@ fn add(
             FieldValue::Text(text) => writer.text(text),
         }
     }
+    group.bytes += samples.len() - before;
 }
 
 fn record(group: &Group, header: &Header<'_>) -> Vec<u8> {

@@ -12,7 +12,8 @@ use egiz_api::{Health, HealthState, RejectedMessage};
 use egiz_model::Timestamp;
 use egiz_model::record::{Body as RecordBody, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_server::{
-    Anonymous, Applied, Ports, ProgramReport, Progress, ServerMetrics, ServerSettings, SubmitError, WriteGate,
+    Anonymous, Applied, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, ServerMetrics,
+    ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
@@ -28,6 +29,12 @@ struct Nothing;
 impl WriteGate for Nothing {
     async fn submit(&self, _: Vec<Vec<u8>>) -> Result<Vec<Applied>, SubmitError> {
         Err(SubmitError::ShuttingDown)
+    }
+}
+
+impl LineMapper for Nothing {
+    fn map(&self, _: &Lines<'_>) -> MappedLines {
+        MappedLines::default()
     }
 }
 
@@ -79,6 +86,7 @@ fn read(criterion: &mut Criterion) {
         engine: engine.clone(),
         progress: Arc::new(Progress::at(THINGS)),
         writes: Arc::new(Nothing),
+        lines: Arc::new(Nothing),
         store,
         history: None,
         program: Arc::new(Nothing),

@@ -8,7 +8,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::history::{self, many, past};
 use crate::live::{socket, stream, tickets};
 use crate::things::{bulk, import, read, write};
-use crate::{audit, devices, discovered, layout, program, query, registry, templates, tokens};
+use crate::{audit, devices, discovered, influx, layout, program, query, registry, templates, tokens};
 
 /// The description; [`document`] completes it.
 #[derive(OpenApi)]
@@ -35,6 +35,7 @@ use crate::{audit, devices, discovered, layout, program, query, registry, templa
         layout::get, layout::put, layout::delete,
         program::rejected, program::site, program::health, program::live, program::ready,
         program::metrics,
+        influx::ping, influx::write::write, influx::write::write_v2,
         socket::upgrade, stream::events, stream::events_of_thing, tickets::create,
     ),
     components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::ThingAt, egiz_api::FeatureAt, egiz_api::Summary, egiz_api::live::Frame, egiz_api::live::SearchFrame, egiz_api::live::AckFrame)),
@@ -44,6 +45,7 @@ use crate::{audit, devices, discovered, layout, program, query, registry, templa
         (name = "history", description = "What was: samples, aggregates, charts, and how everything stood at a past time"),
         (name = "live", description = "Changes as they happen, over WebSocket or as server-sent events (docs/api/websocket.md)"),
         (name = "bulk", description = "Many Things at once"),
+        (name = "influx", description = "InfluxDB's protocols, for Telegraf and Grafana (docs/influx.md)"),
         (name = "devices", description = "Devices: discovered, known, refused messages"),
         (name = "templates", description = "What Things of one type have in common"),
         (name = "registry", description = "The registry as one document"),

@@ -28,6 +28,7 @@ use tracing::Instrument;
 use crate::app::App;
 use crate::caller::{Caller, Revocation};
 use crate::error::ApiError;
+use crate::influx;
 use auth::Identity;
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -72,6 +73,9 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     if response.status().is_client_error() || response.status().is_server_error() {
         response = with_problem(response, &correlation, &path);
     }
+    if influx::is_path(&path) {
+        response = influx::fault::as_influxdb_says(response, &path);
+    }
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && method == Method::PATCH {
         // RFC 5789 §2.2.
         response.headers_mut().insert(ACCEPT_PATCH, accept_patch(&path));
@@ -108,6 +112,10 @@ fn admit(
     let identity = match crate::live::tickets::redeem(&app.ports, request)? {
         Some(Caller { principal, role, revoked, .. }) => {
             Identity { principal, role, is_anonymous: false, revoked }
+        }
+        None if influx::is_path(request.uri().path()) => {
+            let token = influx::credentials::presented(request);
+            app.tokens.identify_by(token.as_deref(), request.headers(), address, need)?
         }
         None => app.tokens.identify(request.headers(), address, need)?,
     };

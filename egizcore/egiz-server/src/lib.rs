@@ -20,6 +20,7 @@ mod fields;
 mod guard;
 mod history;
 mod idempotency;
+mod influx;
 mod layout;
 pub mod live;
 pub mod metrics;
@@ -49,8 +50,13 @@ pub use docs::document;
 pub use error::ApiError;
 pub use layout::{LayoutError, check_layout};
 pub use metrics::ServerMetrics;
-pub use ports::{Applied, AppliedBatch, Clock, Ports, ProgramReport, RandomSource, SubmitError, WriteGate};
+pub use ports::{
+    Applied, AppliedBatch, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport, RandomSource,
+    RejectedLine, SubmitError, WriteGate,
+};
 pub use progress::Progress;
 pub use router::{router, vision_router};
 pub use serve::{ServeOptions, serve};
-pub use settings::{Anonymous, ApiToken, IdempotencySettings, RateLimit, Role, ServerSettings};
+pub use settings::{
+    Anonymous, ApiToken, IdempotencySettings, InfluxSettings, RateLimit, Role, ServerSettings,
+};

@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use crate::ports::Ports;
 use crate::things::{bulk, import, read, write};
 use crate::{
-    assets, audit, devices, discovered, docs, guard, history, layout, live, program, query, registry,
+    assets, audit, devices, discovered, docs, guard, history, influx, layout, live, program, query, registry,
     templates, tokens,
 };
 
@@ -55,6 +55,9 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/health/live", get(program::live)),
         ("/api/v1/health/ready", get(program::ready)),
         ("/metrics", get(program::metrics)),
+        ("/ping", get(influx::ping)),
+        ("/write", post(influx::write::write)),
+        ("/api/v2/write", post(influx::write::write_v2)),
     ]
 }
 

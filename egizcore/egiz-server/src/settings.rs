@@ -54,6 +54,35 @@ pub struct ServerSettings {
     pub cursor_key: [u8; 32],
     /// The factory's layout as JSON, for `/api/v1/layout`.
     pub layout: Option<Bytes>,
+    /// What is said and taken in InfluxDB's protocols.
+    pub influx: InfluxSettings,
+}
+
+/// What is said and taken in InfluxDB's protocols.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InfluxSettings {
+    /// The name of the one database.
+    pub database: String,
+    /// The tags that name the Thing.
+    pub device_tags: Vec<String>,
+    /// The largest body of lines in bytes, as it is sent.
+    pub body_bytes_max: usize,
+    /// The same, unpacked.
+    pub unpacked_bytes_max: usize,
+    /// For how many days samples are kept, which the retention policy says.
+    pub retention_days: u32,
+}
+
+impl Default for InfluxSettings {
+    fn default() -> Self {
+        Self {
+            database: "openegiz".to_owned(),
+            device_tags: ["thing_id", "device_id", "host"].map(str::to_owned).to_vec(),
+            body_bytes_max: 8 * 1024 * 1024,
+            unpacked_bytes_max: 32 * 1024 * 1024,
+            retention_days: 30,
+        }
+    }
 }
 
 /// A token bucket's shape.
@@ -155,6 +184,7 @@ impl Default for ServerSettings {
             idempotency: IdempotencySettings::default(),
             cursor_key: [0; 32],
             layout: None,
+            influx: InfluxSettings::default(),
         }
     }
 }

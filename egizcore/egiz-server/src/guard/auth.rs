@@ -44,9 +44,15 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
     if *method == Method::OPTIONS {
         return Need::Nothing;
     }
+    match path {
+        "/query" => return Need::Read,
+        "/write" | "/api/v2/write" => return Need::Write,
+        _ => {}
+    }
     if matches!(
         path,
-        "/health/live"
+        "/ping"
+            | "/health/live"
             | "/health/ready"
             | "/api/v1/health/live"
             | "/api/v1/health/ready"
@@ -135,9 +141,21 @@ impl Tokens {
         from: Option<IpAddr>,
         need: Need,
     ) -> Result<Identity, ApiError> {
-        let Some(token) = presented(headers) else {
-            return self.without_token(headers, from, need);
-        };
+        self.identify_by(presented(headers), headers, from, need)
+    }
+
+    /// The same with a token that was presented in another way.
+    ///
+    /// # Errors
+    /// Those of [`Self::identify`].
+    pub(crate) fn identify_by(
+        &self,
+        token: Option<&str>,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+        need: Need,
+    ) -> Result<Identity, ApiError> {
+        let Some(token) = token else { return self.without_token(headers, from, need) };
         if let Some((configured, name)) = self.find(token) {
             let (principal, role) = (name.clone(), configured.role);
             return Ok(Identity { principal, role, is_anonymous: false, revoked: Revocation::default() });
@@ -266,6 +284,12 @@ mod tests {
             ("PUT", "/api/v1/layout", Need::Manage),
             ("POST", "/api/v1/registry/import", Need::Manage),
             ("POST", "/anything", Need::Manage),
+            ("GET", "/ping", Need::Nothing),
+            ("GET", "/query", Need::Read),
+            ("POST", "/query", Need::Read),
+            ("POST", "/write", Need::Write),
+            ("POST", "/api/v2/write", Need::Write),
+            ("POST", "/api/v2/delete", Need::Manage),
         ];
         for (method, path, wanted) in table {
             assert_eq!(need(&method.parse().expect("a method"), path), wanted, "{method} {path}");

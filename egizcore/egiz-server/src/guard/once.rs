@@ -35,7 +35,11 @@ pub(super) fn key_of(request: &Request) -> Result<Option<String>, ApiError> {
         return Ok(None);
     }
     let path = request.uri().path();
-    if path.starts_with("/api/v1/query") || path.starts_with("/api/v1/history") {
+    // Lines that are sent again are the same samples.
+    let is_repeatable = path.starts_with("/api/v1/query")
+        || path.starts_with("/api/v1/history")
+        || crate::influx::is_path(path);
+    if is_repeatable {
         return Ok(None);
     }
     let is_stream = matches!(path, "/api/v1/things/import" | "/api/v1/things/bulk");

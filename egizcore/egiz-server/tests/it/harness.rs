@@ -10,8 +10,8 @@ use egiz_historian::Historian;
 use egiz_model::record::{Header, Record, TelemetryWriter};
 use egiz_model::{Quality, QualityReason, Timestamp};
 use egiz_server::{
-    Applied, Clock, Ports, ProgramReport, Progress, RandomSource, ServeOptions, ServerMetrics,
-    ServerSettings, SubmitError, WriteGate,
+    Applied, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, RandomSource,
+    RejectedLine, ServeOptions, ServerMetrics, ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
@@ -141,6 +141,47 @@ impl Gate {
     }
 }
 
+/// Maps lines as the program does.
+pub(crate) struct LineReader {
+    ingest: egiz_ingest::Ingest,
+    rules: egiz_ingest::LineRules,
+}
+
+impl Default for LineReader {
+    fn default() -> Self {
+        let (config, metrics) = Default::default();
+        Self { ingest: egiz_ingest::Ingest::new(config, metrics), rules: egiz_ingest::LineRules::default() }
+    }
+}
+
+impl LineMapper for LineReader {
+    fn map(&self, lines: &Lines<'_>) -> MappedLines {
+        let source = egiz_ingest::LineSource {
+            received: lines.received,
+            principal: lines.principal,
+            correlation: lines.correlation,
+            place: lines.place,
+            precision: lines.precision,
+            body: lines.body,
+        };
+        let mut records = Vec::new();
+        let mapped = self
+            .ingest
+            .map_lines(&source, &self.rules, |thing, record| records.push((thing.to_owned(), record)));
+        let first_rejected = mapped.first_rejected.into_iter().map(|line| RejectedLine {
+            number: line.number,
+            excerpt: line.excerpt,
+            reason: line.reason,
+        });
+        MappedLines {
+            records,
+            accepted: mapped.accepted,
+            rejected: mapped.rejected,
+            first_rejected: first_rejected.collect(),
+        }
+    }
+}
+
 /// A program of which only the health varies.
 #[derive(Default)]
 pub(crate) struct Program {
@@ -257,6 +298,7 @@ impl Server {
             engine,
             progress,
             writes: gate.clone(),
+            lines: Arc::new(LineReader::default()),
             store: store.clone(),
             history: past.as_ref().map(|past| past.historian.clone()),
             program: program.clone(),

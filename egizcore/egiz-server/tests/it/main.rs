@@ -11,6 +11,7 @@ mod harness;
 mod history;
 mod hostile;
 mod idempotency;
+mod influx;
 mod layout;
 mod limits;
 mod lists;

@@ -10,8 +10,8 @@ use egiz_model::Timestamp;
 use egiz_model::record::{Body, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_server::live::{Hub, HubSettings};
 use egiz_server::{
-    Applied, AppliedBatch, Ports, ProgramReport, Progress, ServeOptions, ServerMetrics, ServerSettings,
-    SubmitError, WriteGate,
+    Applied, AppliedBatch, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, ServeOptions,
+    ServerMetrics, ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
@@ -66,6 +66,12 @@ impl Gate {
 }
 
 struct Program;
+
+impl LineMapper for Program {
+    fn map(&self, _: &Lines<'_>) -> MappedLines {
+        MappedLines::default()
+    }
+}
 
 impl ProgramReport for Program {
     fn health(&self) -> Health {
@@ -132,6 +138,7 @@ impl Server {
             engine: Arc::clone(&engine),
             progress: Arc::clone(&progress),
             writes: gate.clone(),
+            lines: Arc::new(Program),
             store: store.clone(),
             history: None,
             program: Arc::new(Program),

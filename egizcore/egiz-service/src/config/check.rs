@@ -53,6 +53,9 @@ pub(super) fn between_keys(config: &Config, origins: &Origins, errors: &mut Vec<
         }
     }
     brokers::between_keys(config, &mut fault);
+    if config.influx.device_tags.is_empty() {
+        fault("influx.device_tags", "names no tag".to_owned(), "at least one tag");
+    }
     for (at, retention) in config.history_retention.iter().enumerate() {
         let mut earlier = config.history_retention[..at].iter();
         if let Some(other) = earlier.position(|other| other.template == retention.template) {

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::items::{LISTS, List};
 use super::schema::{Config, KEYS, Key, SECTIONS, Section};
+use super::setting::Kind;
 use super::{Notice, Origins, origin_of};
 
 const WIDTH: usize = 110;
@@ -100,8 +101,11 @@ pub fn env_example() -> String {
         let _ = writeln!(text, "\n# {}", joined(section.doc));
         for key in keys {
             let value = (key.show)(&Config::default());
-            let value =
-                value.trim_matches(['"', '[', ']']).replace('_', if is_number(&value) { "" } else { "_" });
+            let value = if matches!(key.kind, Kind::List(_)) {
+                value.trim_matches(['[', ']']).replace('"', "").replace(", ", ",")
+            } else {
+                value.trim_matches('"').replace('_', if is_number(&value) { "" } else { "_" })
+            };
             let _ = writeln!(text, "# {}={value}", key.variable());
         }
     }

@@ -273,6 +273,21 @@ table! {
         seal_bytes: u64 = 64 * MIB, whole(MIB, 4 * GIB, "bytes");
     }
 
+    /// InfluxDB's protocols, over HTTP: lines in (/write, /api/v2/write), InfluxQL out (/query).
+    influx: InfluxConfig {
+        /// The name that SHOW DATABASES gives. In requests every name of a database or bucket is taken: there is one store.
+        database: String = "openegiz".to_owned(), Kind::Text;
+        /// Tags that name the device of a line; the first that a line has counts. In `thing_id` a whole Thing id may stand,
+        /// in the others the name of a device of this site. The other tags of a line belong to its feature.
+        device_tags: Vec<String> = ["thing_id", "device_id", "host"].map(str::to_owned).to_vec(), Kind::List(Item::Text);
+        /// A tag that names the feature in place of the measurement.
+        feature_tag: Option<String> = Some("feature".to_owned()), Kind::OptionalText;
+        /// The largest body of lines as it is sent; a larger one is answered 413.
+        max_body_bytes: u64 = 8 * MIB, whole(KIB, 64 * MIB, "bytes");
+        /// The largest body of lines unpacked; a larger one is answered 413.
+        max_unpacked_bytes: u64 = 32 * MIB, whole(KIB, 256 * MIB, "bytes");
+    }
+
     /// Log lines, written to standard error.
     log: LogConfig {
         /// "human", or "json": one object a line with ts, level, target, msg, fields and correlation_id.
