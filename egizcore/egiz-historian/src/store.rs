@@ -18,6 +18,7 @@ mod past;
 mod plan;
 mod read;
 mod seal;
+mod span;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

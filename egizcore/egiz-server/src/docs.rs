@@ -35,7 +35,7 @@ use crate::{audit, devices, discovered, influx, layout, program, query, registry
         layout::get, layout::put, layout::delete,
         program::rejected, program::site, program::health, program::live, program::ready,
         program::metrics,
-        influx::ping, influx::write::write, influx::write::write_v2,
+        influx::ping, influx::query::query, influx::query::query_by_form, influx::write::write, influx::write::write_v2,
         socket::upgrade, stream::events, stream::events_of_thing, tickets::create,
     ),
     components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::ThingAt, egiz_api::FeatureAt, egiz_api::Summary, egiz_api::live::Frame, egiz_api::live::SearchFrame, egiz_api::live::AckFrame)),

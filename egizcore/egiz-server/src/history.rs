@@ -22,7 +22,7 @@ mod parquet;
 pub(crate) mod past;
 mod raw;
 mod selection;
-mod walk;
+pub(crate) mod walk;
 
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ fn historian(app: &App) -> Result<Arc<Historian>, ApiError> {
 ///
 /// # Cancel safety
 /// `work` is told to end.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Walk) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {

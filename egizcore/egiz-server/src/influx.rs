@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  /write, /api/v2/write ──► unpack ──► LineMapper (program: egiz-ingest) ──► WriteGate ──► 204
+//!  /query ──► egiz-influx: statements ──► catalog: which series there are ──► select: rows of history ──► answer: JSON
 //!  /ping ──► 204 with a version
 //! ```
 //!
@@ -10,9 +11,16 @@
 //! of this API, these routes pass over parameters that they do not know. Every name of a database, bucket, organisation
 //! or retention policy is taken: there is one store.
 
+mod answer;
+mod catalog;
 pub(crate) mod credentials;
 pub(crate) mod fault;
+mod gather;
 mod params;
+pub(crate) mod query;
+mod select;
+mod show;
+mod spread;
 mod unpack;
 pub(crate) mod write;
 

@@ -56,6 +56,7 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/health/ready", get(program::ready)),
         ("/metrics", get(program::metrics)),
         ("/ping", get(influx::ping)),
+        ("/query", get(influx::query::query).post(influx::query::query_by_form)),
         ("/write", post(influx::write::write)),
         ("/api/v2/write", post(influx::write::write_v2)),
     ]

@@ -141,7 +141,7 @@ impl Historian {
     }
 
     /// The parts in force, and a Thing's rows that are in none yet, of one moment.
-    fn view(&self, thing: &str, texts: &mut Texts) -> (Arc<Published>, Table) {
+    pub(super) fn view(&self, thing: &str, texts: &mut Texts) -> (Arc<Published>, Table) {
         let state = self.state.lock();
         (Arc::clone(&state.published), state.newest().of(thing, texts))
     }

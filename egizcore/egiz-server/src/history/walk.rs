@@ -21,7 +21,7 @@ const ROWS_FEW: usize = 20_000;
 const ROWS_MANY: usize = 100_000;
 
 /// A walk over what is kept.
-pub(super) struct Walk {
+pub(crate) struct Walk {
     historian: Arc<Historian>,
     given_up: Arc<AtomicBool>,
 }
@@ -37,7 +37,7 @@ impl Drop for Wanted {
 
 /// How long the first slice is.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// Much of the range is likely to be looked at.
     All,
     /// The first rows are likely to suffice.
@@ -51,7 +51,7 @@ impl Walk {
         (Self { historian, given_up: Arc::clone(&given_up) }, Wanted(given_up))
     }
 
-    pub(super) fn historian(&self) -> &Historian {
+    pub(crate) fn historian(&self) -> &Historian {
         &self.historian
     }
 
@@ -59,7 +59,7 @@ impl Walk {
     ///
     /// # Errors
     /// `timeout`, which nobody reads.
-    pub(super) fn go_on(&self) -> Result<(), ApiError> {
+    pub(crate) fn go_on(&self) -> Result<(), ApiError> {
         if self.given_up.load(Ordering::Relaxed) {
             return Err(ApiError::new(Code::Timeout, "the client waits no longer"));
         }
@@ -91,6 +91,21 @@ impl Walk {
         (from, to): (Timestamp, Timestamp),
         selection: &Selection,
         pace: Pace,
+        each: impl FnMut(Rows) -> Result<ControlFlow<()>, ApiError>,
+    ) -> Result<(), ApiError> {
+        self.wanted_slices(thing, (from, to), &|feature, name| selection.wants(feature, name), pace, each)
+    }
+
+    /// As [`Self::owned_slices`], of the properties that `wanted` says.
+    ///
+    /// # Errors
+    /// Those of [`Self::slices`].
+    pub(crate) fn wanted_slices(
+        &self,
+        thing: &str,
+        (from, to): (Timestamp, Timestamp),
+        wanted: &dyn Fn(&str, &str) -> bool,
+        pace: Pace,
         mut each: impl FnMut(Rows) -> Result<ControlFlow<()>, ApiError>,
     ) -> Result<(), ApiError> {
         let mut length = match pace {
@@ -101,8 +116,7 @@ impl Walk {
         while begin < to {
             self.go_on()?;
             let end = begin.plus_micros(length).min(to);
-            let rows =
-                self.historian.read(thing, begin, end, |feature, name| selection.wants(feature, name))?;
+            let rows = self.historian.read(thing, begin, end, wanted)?;
             let count = rows.len();
             if each(rows)?.is_break() {
                 break;

@@ -12,6 +12,7 @@ mod history;
 mod hostile;
 mod idempotency;
 mod influx;
+mod influx_query;
 mod layout;
 mod limits;
 mod lists;
