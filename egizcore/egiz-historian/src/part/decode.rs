@@ -75,7 +75,20 @@ impl Presence {
 }
 
 impl Values {
-    /// These values by their numbers.
+    /// One of these values alone.
+    pub(super) fn only(&self, index: usize) -> Option<Self> {
+        Some(match self {
+            Self::Longs(values) => Self::Longs(vec![*values.get(index)?]),
+            Self::Ints(values) => Self::Ints(vec![*values.get(index)?]),
+            Self::Doubles(values) => Self::Doubles(vec![*values.get(index)?]),
+            Self::Bools(values) => Self::Bools(vec![*values.get(index)?]),
+            Self::Texts { words, numbers } => {
+                Self::Texts { words: Arc::clone(words), numbers: vec![*numbers.get(index)?] }
+            }
+        })
+    }
+
+    /// Of a dictionary's values those with these numbers.
     fn pick(&self, numbers: Vec<u32>) -> Option<Self> {
         fn each<T: Clone>(values: &[T], numbers: &[u32]) -> Option<Vec<T>> {
             numbers.iter().map(|number| values.get(*number as usize).cloned()).collect()
@@ -153,6 +166,24 @@ pub(super) fn plain(bytes: &[u8], kind: ValueKind, wanted: usize) -> Option<Valu
     })
 }
 
+/// The value at `index` of those written plainly.
+pub(super) fn plain_at(bytes: &[u8], kind: ValueKind, index: usize) -> Option<Values> {
+    let width = match kind {
+        ValueKind::Long | ValueKind::Double => 8,
+        ValueKind::Int => 4,
+        ValueKind::Bool => {
+            let byte = bytes.get(index / 8)?;
+            return Some(Values::Bools(vec![byte >> (index % 8) & 1 == 1]));
+        }
+        // Each has its length before it, so that there is no way to it but through all of them.
+        ValueKind::Text => {
+            let all = plain(bytes, kind, index.checked_add(1)?)?;
+            return all.only(index);
+        }
+    };
+    plain(bytes.get(index.checked_mul(width)?..)?, kind, 1)
+}
+
 /// The first `wanted` values written as numbers of a dictionary's.
 pub(super) fn by_dictionary(bytes: &[u8], dictionary: &Values, wanted: usize) -> Option<Values> {
     let (width, rest) = bytes.split_first()?;
@@ -168,14 +199,8 @@ pub(super) fn by_dictionary(bytes: &[u8], dictionary: &Values, wanted: usize) ->
             Run::Packed(bytes) => {
                 let width = runs.width as usize;
                 let count = bytes.len().checked_mul(8)?.checked_div(width)?.min(wanted - before);
-                let mask = u64::from(u32::MAX) >> (32 - width);
                 for index in 0..count {
-                    let bit = index * width;
-                    let mut chunk = [0; 8];
-                    let from = &bytes[bit / 8..];
-                    let length = from.len().min(8);
-                    chunk[..length].copy_from_slice(&from[..length]);
-                    numbers.push(u32::try_from(u64::from_le_bytes(chunk) >> (bit % 8) & mask).ok()?);
+                    numbers.push(packed_at(bytes, width, index)?);
                 }
             }
         }
@@ -184,6 +209,41 @@ pub(super) fn by_dictionary(bytes: &[u8], dictionary: &Values, wanted: usize) ->
         }
     }
     dictionary.pick(numbers)
+}
+
+/// The value at `index` of those written as numbers of a dictionary's.
+pub(super) fn by_dictionary_at(bytes: &[u8], dictionary: &Values, index: usize) -> Option<Values> {
+    let (width, rest) = bytes.split_first()?;
+    if *width > 32 {
+        return None;
+    }
+    let mut runs = Hybrid { rest, width: u32::from(*width) };
+    let mut before = index;
+    loop {
+        let (count, number) = match runs.next()? {
+            Run::Same { value, count } => (count, value),
+            Run::Packed(bytes) => {
+                let count = bytes.len().checked_mul(8)?.checked_div(usize::from(*width))?;
+                (count, if before < count { packed_at(bytes, usize::from(*width), before)? } else { 0 })
+            }
+        };
+        match before.checked_sub(count) {
+            _ if count == 0 => return None,
+            None => return dictionary.pick(vec![number]),
+            Some(left) => before = left,
+        }
+    }
+}
+
+/// The number of `width` bits, 1 to 32, at `index`.
+fn packed_at(bytes: &[u8], width: usize, index: usize) -> Option<u32> {
+    let mask = u64::from(u32::MAX) >> (32 - width);
+    let bit = index * width;
+    let mut chunk = [0; 8];
+    let from = bytes.get(bit / 8..)?;
+    let length = from.len().min(8);
+    chunk[..length].copy_from_slice(&from[..length]);
+    u32::try_from(u64::from_le_bytes(chunk) >> (bit % 8) & mask).ok()
 }
 
 /// A stretch of a hybrid encoding.
@@ -220,50 +280,107 @@ impl<'a> Hybrid<'a> {
 /// The first `wanted` of numbers written as packed differences. `bytes` ends with [`PADDING`] bytes that are not theirs.
 /// `out` is used for what it has room for; what is in it goes.
 pub(super) fn delta(bytes: &[u8], wanted: usize, mut out: Vec<i64>) -> Option<Vec<i64>> {
-    let mut rest = bytes.get(..bytes.len().checked_sub(PADDING)?)?;
-    let block = usize::try_from(leb128::read(&mut rest)?).ok()?;
-    let minis = usize::try_from(leb128::read(&mut rest)?).ok()?;
-    let total = usize::try_from(leb128::read(&mut rest)?).ok()?;
-    let first = unzigzag(leb128::read(&mut rest)?);
-    let of_mini = block.checked_div(minis)?;
-    if of_mini == 0 || !of_mini.is_multiple_of(32) || block > 1 << 20 || total < wanted {
-        return None;
-    }
+    let mut stretches = Stretches::new(bytes, wanted)?;
     out.clear();
     out.reserve(wanted);
     if wanted == 0 {
         return Some(out);
     }
-    out.push(first);
-    let mut last = first;
+    let mut last = stretches.first;
+    out.push(last);
     while out.len() < wanted {
-        let least = unzigzag(leb128::read(&mut rest)?);
-        let widths = rest.get(..minis)?;
-        rest = &rest[minis..];
-        for width in widths {
-            let count = of_mini.min(wanted - out.len());
-            if count == 0 {
-                break;
-            }
-            let width = usize::from(*width);
-            let begin = bytes.len() - PADDING - rest.len();
-            // The last one need not be written to its end.
-            let length = (of_mini / 8 * width).min(rest.len());
-            if length < (count * width).div_ceil(8) || width > 64 {
-                return None;
-            }
-            rest = &rest[length..];
-            let packed = bytes.get(begin..begin + length + PADDING)?;
-            for (number, group) in (0..count).step_by(32).zip(0..) {
-                let differences = unpack(packed.get(group * width * 4..)?, width)?;
-                out.extend(differences.iter().take(count - number).map(|difference| {
-                    last = last.wrapping_add(least).wrapping_add(difference.cast_signed());
-                    last
-                }));
-            }
+        let stretch = stretches.next(wanted - out.len())?;
+        for (number, group) in (0..stretch.count).step_by(32).zip(0..) {
+            let differences = stretch.unpack(group)?;
+            out.extend(differences.iter().take(stretch.count - number).map(|difference| {
+                last = last.wrapping_add(stretch.least).wrapping_add(difference.cast_signed());
+                last
+            }));
         }
     }
     Some(out)
+}
+
+/// The number at `index` of such numbers: the differences before it are only summed up.
+pub(super) fn delta_at(bytes: &[u8], index: usize) -> Option<i64> {
+    let mut stretches = Stretches::new(bytes, index.checked_add(1)?)?;
+    let mut number = stretches.first.cast_unsigned();
+    let mut missing = index;
+    while missing > 0 {
+        let stretch = stretches.next(missing)?;
+        for (begin, group) in (0..stretch.count).step_by(32).zip(0..) {
+            let differences = stretch.unpack(group)?;
+            let differences = &differences[..differences.len().min(stretch.count - begin)];
+            number = differences.iter().fold(number, |sum, difference| sum.wrapping_add(*difference));
+        }
+        number = number.wrapping_add(stretch.least.cast_unsigned().wrapping_mul(stretch.count as u64));
+        missing -= stretch.count;
+    }
+    Some(number.cast_signed())
+}
+
+/// Packed differences, stretch by stretch.
+struct Stretches<'a> {
+    bytes: &'a [u8],
+    rest: &'a [u8],
+    of_stretch: usize,
+    of_block: usize,
+    /// Of the block at hand, what is left of it.
+    widths: &'a [u8],
+    least: i64,
+    first: i64,
+}
+
+/// Differences of one width.
+struct Stretch<'a> {
+    least: i64,
+    width: usize,
+    /// How many of them are wanted.
+    count: usize,
+    /// With [`PADDING`] bytes behind.
+    packed: &'a [u8],
+}
+
+impl<'a> Stretches<'a> {
+    /// Nothing where there are fewer numbers than wanted.
+    fn new(bytes: &'a [u8], wanted: usize) -> Option<Self> {
+        let mut rest = bytes.get(..bytes.len().checked_sub(PADDING)?)?;
+        let block = usize::try_from(leb128::read(&mut rest)?).ok()?;
+        let of_block = usize::try_from(leb128::read(&mut rest)?).ok()?;
+        let total = usize::try_from(leb128::read(&mut rest)?).ok()?;
+        let first = unzigzag(leb128::read(&mut rest)?);
+        let of_stretch = block.checked_div(of_block)?;
+        let is_sound = of_stretch > 0 && of_stretch.is_multiple_of(32) && block <= 1 << 20 && total >= wanted;
+        is_sound.then_some(Self { bytes, rest, of_stretch, of_block, widths: &[], least: 0, first })
+    }
+
+    /// The next ones, as many of them as are wanted, which is one at least.
+    fn next(&mut self, wanted: usize) -> Option<Stretch<'a>> {
+        if self.widths.is_empty() {
+            self.least = unzigzag(leb128::read(&mut self.rest)?);
+            (self.widths, self.rest) = self.rest.split_at_checked(self.of_block)?;
+        }
+        let (width, widths) = self.widths.split_first()?;
+        self.widths = widths;
+        let (width, count) = (usize::from(*width), self.of_stretch.min(wanted));
+        let begin = self.bytes.len() - PADDING - self.rest.len();
+        // The last one need not be written to its end.
+        let length = (self.of_stretch / 8 * width).min(self.rest.len());
+        if length < (count * width).div_ceil(8) || width > 64 {
+            return None;
+        }
+        self.rest = &self.rest[length..];
+        let packed = self.bytes.get(begin..begin + length + PADDING)?;
+        Some(Stretch { least: self.least, width, count, packed })
+    }
+}
+
+impl Stretch<'_> {
+    /// The 32 of a group, those that are not wanted included.
+    #[inline]
+    fn unpack(&self, group: usize) -> Option<[u64; 32]> {
+        unpack(self.packed.get(group * self.width * 4..)?, self.width)
+    }
 }
 
 /// 32 numbers of so many bits each. The bytes go on for [`PADDING`] after them.
@@ -320,6 +437,7 @@ mod tests {
             let kinds = [ValueKind::Long, ValueKind::Int, ValueKind::Double, ValueKind::Bool, ValueKind::Text];
             let padded: Vec<u8> = bytes.iter().copied().chain([0; PADDING]).collect();
             prop_assert!(delta(&padded, wanted, Vec::new()).is_none_or(|values| values.len() == wanted));
+            let _ = delta_at(&padded, wanted);
             let rows = presence(&bytes, wanted);
             prop_assert!(rows.is_none_or(|(rows, _)| rows.len() == wanted));
             for kind in kinds {
@@ -327,6 +445,68 @@ mod tests {
             }
             let dictionary = Values::Longs(vec![1, 2, 3]);
             let _ = by_dictionary(&bytes, &dictionary, wanted);
+        }
+    }
+
+    /// `numbers` as packed differences, in blocks of 128 with four stretches each.
+    fn packed(numbers: &[i64]) -> Vec<u8> {
+        let mut out = vec![0x80, 0x01, 4];
+        let mut writer = egiz_model::record::format::ItemWriter::new(&mut out);
+        writer.varint(numbers.len() as u64);
+        writer.varint(crate::leb128::zigzag(numbers[0]));
+        let differences: Vec<i64> = numbers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        for block in differences.chunks(128) {
+            let least = block.iter().copied().min().unwrap_or_default();
+            egiz_model::record::format::ItemWriter::new(&mut out).varint(crate::leb128::zigzag(least));
+            let above: Vec<u64> = block.iter().map(|own| own.wrapping_sub(least).cast_unsigned()).collect();
+            let stretches: Vec<&[u64]> = above.chunks(32).collect();
+            let width = |stretch: &[u64]| 64 - stretch.iter().fold(0, |all, own| all | own).leading_zeros();
+            let widths: Vec<u32> =
+                (0..4).map(|number| stretches.get(number).map_or(0, |stretch| width(stretch))).collect();
+            out.extend(widths.iter().map(|width| u8::try_from(*width).expect("at most 64")));
+            for (stretch, width) in stretches.iter().zip(&widths) {
+                let mut bits = vec![false; 32 * *width as usize];
+                for (number, own) in stretch.iter().enumerate() {
+                    for bit in 0..*width {
+                        bits[number * *width as usize + bit as usize] = own >> bit & 1 == 1;
+                    }
+                }
+                let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+                out.extend(bits.chunks(8).map(byte));
+            }
+        }
+        out.extend([0; PADDING]);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn one_number_is_what_it_is_among_all(
+            numbers in prop::collection::vec(prop_oneof![-1000_i64..1000, any::<i64>()], 1..400),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let bytes = packed(&numbers);
+            prop_assert_eq!(delta(&bytes, numbers.len(), Vec::new()), Some(numbers.clone()));
+            let index = at.index(numbers.len());
+            prop_assert_eq!(delta_at(&bytes, index), Some(numbers[index]));
+            prop_assert_eq!(delta_at(&bytes, numbers.len()), None);
+        }
+
+        #[test]
+        fn one_value_is_what_it_is_among_all(bytes in prop::collection::vec(any::<u8>(), 0..300), index in 0_usize..600) {
+            let same = |a: &Option<Values>, b: &Option<Values>| format!("{a:?}") == format!("{b:?}");
+            for kind in [ValueKind::Long, ValueKind::Int, ValueKind::Double, ValueKind::Bool, ValueKind::Text] {
+                let (one, all) = (plain_at(&bytes, kind, index), plain(&bytes, kind, index + 1));
+                let all = all.map(|all| all.only(index).expect("it has so many"));
+                prop_assert!(same(&one, &all), "{one:?} {all:?}");
+            }
+            let words: Vec<Arc<str>> = (0..200).map(|number| format!("w{number}").into()).collect();
+            let words = Values::Texts { words: words.into(), numbers: (0..200).collect() };
+            for dictionary in [Values::Ints((0..200).collect()), words] {
+                if let Some(all) = by_dictionary(&bytes, &dictionary, index + 1) {
+                    prop_assert_eq!(by_dictionary_at(&bytes, &dictionary, index), all.only(index));
+                }
+            }
         }
     }
 

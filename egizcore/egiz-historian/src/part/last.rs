@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::PartError;
+use super::decode::Values;
 use super::format::{DescribedThing, FIXED_COLUMNS};
-use super::rows::Reader;
+use super::rows::{DELAY_COLUMN, Decoded, Reader};
 use crate::cell::{Cell, Texts};
 use crate::column::ColumnKey;
 
@@ -61,30 +62,33 @@ impl Reader {
         if end == begin {
             return Ok(());
         }
-        let mut last_rows: Vec<(usize, u32)> = Vec::with_capacity(missing.len());
+        let mut last: Vec<(usize, Decoded)> = Vec::with_capacity(missing.len());
         for index in missing.iter() {
-            last_rows.extend(self.last_row(index + FIXED_COLUMNS, begin..end)?.map(|row| (*index, row)));
+            let value = self.last_value(index + FIXED_COLUMNS, begin..end)?;
+            last.extend(value.map(|value| (*index, value)));
         }
-        let same =
-            |a: &(usize, u32), b: &(usize, u32)| part.columns[a.0].key.same_property(&part.columns[b.0].key);
-        for of_property in last_rows.chunk_by(same) {
-            let row = of_property.iter().map(|(_, row)| *row).max().unwrap_or_default();
+        // Mostly all properties were in one message.
+        let mut delay: Option<(u32, u32)> = None;
+        let same = |a: &(usize, Decoded), b: &(usize, Decoded)| {
+            part.columns[a.0].key.same_property(&part.columns[b.0].key)
+        };
+        for of_property in last.chunk_by(same) {
+            let row = of_property.iter().map(|(_, value)| value.row()).max().unwrap_or_default();
             let time = times[(row - begin) as usize];
-            let delay = self.delays(row..row + 1)?.first().copied().unwrap_or_default();
+            let delay_s = match delay {
+                Some((of, delay_s)) if of == row => delay_s,
+                _ => self.delay(begin..row + 1)?,
+            };
+            delay = Some((row, delay_s));
             let known = found.len();
-            for (index, last) in of_property {
-                if *last != row {
-                    continue;
-                }
+            for (index, value) in of_property.iter().filter(|(_, value)| value.row() == row) {
                 let key = &part.columns[*index].key;
                 // A key may have several columns, each with what the others cannot hold.
                 if found[known..].last().is_none_or(|(other, ..)| other != key) {
-                    found.push((key.clone(), time, delay, Cell::ABSENT));
+                    found.push((key.clone(), time, delay_s, Cell::ABSENT));
                 }
                 let (.., cell) = found.last_mut().expect("it was just put there");
-                let page = self.page(index + FIXED_COLUMNS, row)?;
-                let at = page.at(row);
-                part.put(*index, page, at..at + 1, std::slice::from_mut(cell), texts)?;
+                part.put(*index, value, 0..1, std::slice::from_mut(cell), texts)?;
             }
             let key = &part.columns[of_property[0].0].key;
             missing.retain(|index| !part.columns[*index].key.same_property(key));
@@ -92,18 +96,13 @@ impl Reader {
         Ok(())
     }
 
-    /// The last row of a range in which a column has a value.
-    fn last_row(&mut self, number: usize, rows: Range<u32>) -> Result<Option<u32>, PartError> {
-        let mut end = rows.end;
-        while end > rows.start {
-            let page = self.page(number, end - 1)?;
-            let first = page.at(rows.start.max(page.row()));
-            let last = page.at(end - 1);
-            if let Some(row) = (first..=last).rev().find(|row| page.presence.is_there(*row)) {
-                return Ok(Some(page.row() + u32::try_from(row).unwrap_or_default()));
+    /// How late the last of these rows was.
+    fn delay(&mut self, rows: Range<u32>) -> Result<u32, PartError> {
+        match self.last_value(DELAY_COLUMN, rows)?.map(|value| value.values) {
+            Some(Values::Ints(values)) => {
+                Ok(values.first().map_or(0, |delay| u32::try_from(*delay).unwrap_or_default()))
             }
-            end = page.row().max(rows.start);
+            _ => Err(self.part().flaw(DELAY_COLUMN, "its delays have another type")),
         }
-        Ok(None)
     }
 }

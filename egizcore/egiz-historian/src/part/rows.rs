@@ -14,14 +14,14 @@ use egiz_model::{Quality, QualityReason};
 
 use super::decode::{self, PADDING, Presence, ValueKind, Values};
 use super::format::{DescribedThing, FIXED_COLUMNS, Form};
-use super::page::{Desk, Expected, Location, Written, locations};
+use super::page::{Desk, Expected, Location, Opened, Written, locations};
 use super::{Part, PartError};
 use crate::cell::{Cell, Texts};
 use crate::column::ColumnKey;
 use crate::table::{Column, Table};
 
 const TIME_COLUMN: usize = 1;
-const DELAY_COLUMN: usize = 2;
+pub(super) const DELAY_COLUMN: usize = 2;
 
 /// The beginning of a page, decoded.
 #[derive(Debug)]
@@ -40,9 +40,40 @@ impl Decoded {
         self.row
     }
 
+    /// One of its rows that has a value, as a page of its own.
+    fn alone(&self, row: usize) -> Option<Self> {
+        let values = self.values.only(self.presence.count_before(row))?;
+        let in_group = self.row + u32::try_from(row).ok()?;
+        Some(Self { page: self.page, row: in_group, presence: Presence::All(1), values })
+    }
+
     /// A row of the row group, counted from its first.
     pub(super) fn at(&self, row: u32) -> usize {
         (row - self.row) as usize
+    }
+}
+
+const NO_PRESENCE: &str = "a page does not say which rows have values";
+const NO_VALUES: &str = "the values of a page cannot be read";
+
+/// A page that was loaded and checked.
+struct LaidOpen<'a> {
+    /// Its first row in the row group.
+    row: u32,
+    rows: u32,
+    is_optional: bool,
+    written: Written,
+    data: &'a [u8],
+}
+
+impl<'a> LaidOpen<'a> {
+    /// Which of its first rows have values, and the bytes of these.
+    fn presence(&self, wanted: usize) -> Option<(Presence, &'a [u8])> {
+        if self.is_optional {
+            decode::presence(self.data, wanted)
+        } else {
+            Some((Presence::All(wanted), self.data))
+        }
     }
 }
 
@@ -196,51 +227,14 @@ impl Reader {
     fn decode(&mut self, number: usize, page: usize, wanted: u32) -> Result<Decoded, PartError> {
         let part = Arc::clone(&self.part);
         let flaw = |flaw: &str| part.flaw(number, flaw);
-        let group = self.group.expect("a group was entered");
-        let chunk = part.chunks[group as usize * part.stored.len() + number];
-        let stored = part.stored[number];
-        let state = &mut self.columns[number];
-        let location = state.pages[page];
-        let end = state.pages.get(page + 1).map_or(part.groups[group as usize].rows, |next| next.row);
-        let rows = end - location.row;
-        let wanted = wanted.min(rows) as usize;
-
-        if chunk.written.is_none() && !state.is_checked {
-            let last = state.pages[state.pages.len() - 1];
-            let length = (last.offset + u64::from(last.length)).checked_sub(chunk.start);
-            let length = length.and_then(|length| u32::try_from(length).ok());
-            load(
-                &part,
-                &mut self.bytes,
-                chunk.start,
-                length.ok_or_else(|| flaw("its pages lie elsewhere"))?,
-            )?;
-            if crc32c::crc32c(&self.bytes[..self.bytes.len() - PADDING]) != chunk.crc32c {
-                return Err(flaw("its checksum does not hold"));
-            }
-            state.is_checked = true;
-        }
-        if chunk.data_after > 0 && state.dictionary.is_none() {
-            load(&part, &mut self.bytes, chunk.start, chunk.data_after)?;
-            let expected = Expected { rows: None, written: Some(Written::Plainly), is_zstd: stored.is_zstd };
-            let opened = self.desk.open(&self.bytes, &expected).map_err(flaw)?;
-            let values = decode::plain(opened.data, stored.kind, opened.values);
-            state.dictionary = Some(values.ok_or_else(|| flaw("its dictionary cannot be read"))?);
-        }
-        load(&part, &mut self.bytes, location.offset, location.length)?;
-        let expected =
-            Expected { rows: Some(rows as usize), written: chunk.written, is_zstd: stored.is_zstd };
-        let opened = self.desk.open(&self.bytes, &expected).map_err(flaw)?;
-        let (presence, data) = if stored.is_optional {
-            decode::presence(opened.data, wanted)
-                .ok_or_else(|| flaw("a page does not say which rows have values"))?
-        } else {
-            (Presence::All(wanted), opened.data)
-        };
+        let (opened, state) = self.lay_open(number, page)?;
+        let kind = part.stored[number].kind;
+        let wanted = wanted.min(opened.rows) as usize;
+        let (presence, data) = opened.presence(wanted).ok_or_else(|| flaw(NO_PRESENCE))?;
         let count = presence.count_before(wanted);
-        let values = match (opened.written, stored.kind, &state.dictionary) {
+        let values = match (opened.written, kind, &state.dictionary) {
             // Nothing is written where no row has a value.
-            _ if count == 0 => decode::plain(&[], stored.kind, 0),
+            _ if count == 0 => decode::plain(&[], kind, 0),
             (Written::Plainly, kind, _) => decode::plain(data, kind, count),
             (Written::ByDictionary, _, Some(dictionary)) => decode::by_dictionary(data, dictionary, count),
             (Written::Packed, ValueKind::Long, _) => {
@@ -252,8 +246,107 @@ impl Reader {
             }
             _ => None,
         };
-        let values = values.ok_or_else(|| flaw("the values of a page cannot be read"))?;
-        Ok(Decoded { page, row: location.row, presence, values })
+        let values = values.ok_or_else(|| flaw(NO_VALUES))?;
+        Ok(Decoded { page, row: opened.row, presence, values })
+    }
+
+    /// The last row of a range in which a column has a value, as a page of that row alone.
+    pub(super) fn last_value(
+        &mut self,
+        number: usize,
+        rows: Range<u32>,
+    ) -> Result<Option<Decoded>, PartError> {
+        let mut end = rows.end;
+        while end > rows.start {
+            let state = &self.columns[number];
+            let page = state.pages.partition_point(|page| page.row < end).saturating_sub(1);
+            let first = state.pages[page].row;
+            // Who asks for a page's last rows asks for more of them only where several Things lie in it.
+            let found = if first >= rows.start {
+                self.last_of_page(number, page, end - first)?
+            } else {
+                let decoded = self.page(number, end - 1)?;
+                let (begin, end) = (decoded.at(rows.start), decoded.at(end));
+                match (begin..end).rev().find(|row| decoded.presence.is_there(*row)) {
+                    Some(row) => Some(decoded.alone(row).ok_or_else(|| self.part.flaw(number, NO_VALUES))?),
+                    None => None,
+                }
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+            end = first.max(rows.start);
+        }
+        Ok(None)
+    }
+
+    /// The last of a page's first `wanted` rows that has a value. The values before it are passed over.
+    fn last_of_page(
+        &mut self,
+        number: usize,
+        page: usize,
+        wanted: u32,
+    ) -> Result<Option<Decoded>, PartError> {
+        let part = Arc::clone(&self.part);
+        let flaw = |flaw: &str| part.flaw(number, flaw);
+        let (opened, state) = self.lay_open(number, page)?;
+        let kind = part.stored[number].kind;
+        let wanted = wanted.min(opened.rows) as usize;
+        let (presence, data) = opened.presence(wanted).ok_or_else(|| flaw(NO_PRESENCE))?;
+        let Some(row) = (0..wanted).rev().find(|row| presence.is_there(*row)) else { return Ok(None) };
+        let index = presence.count_before(row);
+        let value = match (opened.written, kind, &state.dictionary) {
+            (Written::Plainly, kind, _) => decode::plain_at(data, kind, index),
+            (Written::ByDictionary, _, Some(dictionary)) => decode::by_dictionary_at(data, dictionary, index),
+            (Written::Packed, ValueKind::Long, _) => {
+                decode::delta_at(data, index).map(|value| Values::Longs(vec![value]))
+            }
+            _ => None,
+        };
+        let values = value.ok_or_else(|| flaw(NO_VALUES))?;
+        let row = opened.row + u32::try_from(row).unwrap_or_default();
+        Ok(Some(Decoded { page, row, presence: Presence::All(1), values }))
+    }
+
+    /// Loads a page and lays it open, its chunk's checksum and dictionary before it where they are needed.
+    fn lay_open(
+        &mut self,
+        number: usize,
+        page: usize,
+    ) -> Result<(LaidOpen<'_>, &mut ColumnState), PartError> {
+        let Self { part, group, columns, bytes, desk } = self;
+        let flaw = |flaw: &str| part.flaw(number, flaw);
+        let group = group.expect("a group was entered");
+        let chunk = part.chunks[group as usize * part.stored.len() + number];
+        let stored = part.stored[number];
+        let state = &mut columns[number];
+        let location = state.pages[page];
+        let end = state.pages.get(page + 1).map_or(part.groups[group as usize].rows, |next| next.row);
+        let rows = end - location.row;
+
+        if chunk.written.is_none() && !state.is_checked {
+            let last = state.pages[state.pages.len() - 1];
+            let length = (last.offset + u64::from(last.length)).checked_sub(chunk.start);
+            let length = length.and_then(|length| u32::try_from(length).ok());
+            load(part, bytes, chunk.start, length.ok_or_else(|| flaw("its pages lie elsewhere"))?)?;
+            if crc32c::crc32c(&bytes[..bytes.len() - PADDING]) != chunk.crc32c {
+                return Err(flaw("its checksum does not hold"));
+            }
+            state.is_checked = true;
+        }
+        if chunk.data_after > 0 && state.dictionary.is_none() {
+            load(part, bytes, chunk.start, chunk.data_after)?;
+            let expected = Expected { rows: None, written: Some(Written::Plainly), is_zstd: stored.is_zstd };
+            let opened = desk.open(bytes, &expected).map_err(flaw)?;
+            let values = decode::plain(opened.data, stored.kind, opened.values);
+            state.dictionary = Some(values.ok_or_else(|| flaw("its dictionary cannot be read"))?);
+        }
+        load(part, bytes, location.offset, location.length)?;
+        let expected =
+            Expected { rows: Some(rows as usize), written: chunk.written, is_zstd: stored.is_zstd };
+        let Opened { data, written, .. } = desk.open(bytes, &expected).map_err(flaw)?;
+        let is_optional = stored.is_optional;
+        Ok((LaidOpen { row: location.row, rows, is_optional, written, data }, state))
     }
 
     /// Goes through the pages that have rows of a range: the page, and the rows within it.

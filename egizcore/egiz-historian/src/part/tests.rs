@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cell::{Cell, Texts};
 use crate::disk::{Disk, Folder};
-use crate::table::Table;
+use crate::table::{Column, Table};
 
 /// More than two pages of today's, and of the first files'.
 const LONG_ROWS: i64 = 5860;
@@ -278,5 +278,80 @@ proptest! {
             }
         }
         let _ = disk.list();
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Things that lie in one page and one that fills several: of each property the last cell before any time.
+    #[test]
+    fn the_last_cells_are_those_that_all_rows_have(
+        things in prop::collection::vec(
+            prop::collection::vec((0_usize..6, 0_usize..6, prop::option::of(-50_i64..50)), 1..60),
+            1..6,
+        ),
+        long in 0_usize..3 * 2880,
+        moments in prop::collection::vec(0.0_f64..1.1, 8),
+    ) {
+        const WORDS: [&str; 6] = ["running", "idle", "stopped", "B-1", "B-2", "B-3"];
+        let mut texts = Texts::default();
+        let long: Vec<_> = (0..long).map(|row| (row / 700 % 6, row % 5 + 1, Some((row * row % 97) as i64))).collect();
+        let mut tables = Vec::new();
+        for (number, rows) in things.iter().chain(std::iter::once(&long)).enumerate() {
+            let mut table = Table::default();
+            for (row, (word, other, number)) in (0_i64..).zip(rows) {
+                let time = Timestamp::from_millis(1_772_323_200_000 + row * 5000 + row % 7 * 100);
+                table.begin_row(time, time.plus_micros(row % 3 * 1_000_000));
+                let mut put = |name: &str, value: serde_json::Value, trust| {
+                    set(&mut table, &mut texts, name, &value, trust);
+                };
+                put("state", WORDS[*word].into(), GOOD);
+                if let Some(number) = number {
+                    put("tenths", serde_json::json!(*number as f64 / 10.0), GOOD);
+                }
+                match other {
+                    0 => put("mixed", WORDS[*word].into(), GOOD),
+                    1 => put("mixed", serde_json::json!(*word), (Quality::Uncertain, QualityReason::OutOfRange)),
+                    2 => put("list", serde_json::json!([1, *word, null]), GOOD),
+                    3 => put("door", (*word > 2).into(), GOOD),
+                    _ => {}
+                }
+            }
+            if table.len() > 0 {
+                tables.push((format!("a:{number}"), table));
+            }
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        write(&tables, &texts, folder.path());
+        let disk = Folder::open(folder.path()).expect("it is there");
+        let part = Arc::new(Part::open(&disk, NAME, None).expect("whole"));
+        let mut reader = part.reader();
+        for moment in moments {
+            for (id, table) in &tables {
+                let at = ((table.len() as f64 * moment) as usize).min(table.len() - 1);
+                let before = table.times[at] + i64::from(moment > 1.0);
+                let mut expected = Vec::new();
+                for name in ["door", "list", "mixed", "state", "tenths"] {
+                    let rows = (0..table.len()).rev().filter(|row| table.times[*row] < before);
+                    let found = rows.filter_map(|row| Some((row, table.value(row, "f", name, &texts)?))).next();
+                    expected.extend(found.map(|(row, reading)| (name, table.times[row], table.delays[row], reading)));
+                }
+                let cells = reader.last_cells(id, before, &mut texts).expect("whole");
+                let of_one = |name: &str| {
+                    let own: Vec<_> = cells.iter().filter(|(key, ..)| *key.property == *name).collect();
+                    let (_, time, delay, _) = own.first()?;
+                    let columns = own.iter().map(|(key, .., cell)| Column { key: key.clone(), cells: vec![*cell] });
+                    let row = Table { times: vec![*time], delays: vec![*delay], columns: columns.collect() };
+                    Some((*time, *delay, row.value(0, "f", name, &texts)?))
+                };
+                for (name, time, delay, reading) in &expected {
+                    prop_assert_eq!(of_one(name), Some((*time, *delay, reading.clone())), "{} of {}", name, id);
+                }
+                let known: std::collections::BTreeSet<_> = cells.iter().map(|(key, ..)| &*key.property).collect();
+                prop_assert_eq!(known.len(), expected.len());
+            }
+        }
     }
 }
