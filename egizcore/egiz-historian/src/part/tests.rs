@@ -319,7 +319,7 @@ proptest! {
                     _ => {}
                 }
             }
-            if table.len() > 0 {
+            if !table.is_empty() {
                 tables.push((format!("a:{number}"), table));
             }
         }

@@ -68,19 +68,22 @@ impl Rows {
     /// The numbers of a property, or of one item of its lists. Where there is no number in a row that has the property,
     /// there is a sample of bad quality.
     pub fn samples(&self, feature: &str, property: &str, item: Option<u8>) -> Vec<Sample> {
-        let place = item.map_or(Place::Whole, Place::Item);
-        let column = self.table.columns.iter().find(|column| column.key.is_at(feature, property, place));
-        let length =
-            self.table.columns.iter().find(|column| column.key.is_at(feature, property, Place::Length));
-        let Some(column) = column else { return Vec::new() };
-        let mut samples = Vec::with_capacity(column.cells.len());
-        for (row, (cell, time)) in column.cells.iter().zip(&self.table.times).enumerate() {
-            if cell.is_absent() {
+        let at = |place| self.table.columns.iter().find(|column| column.key.is_at(feature, property, place));
+        let Some(own) = at(item.map_or(Place::Whole, Place::Item)) else { return Vec::new() };
+        // A list that is shorter, gone or no list any more has the property and not the item, and a number that became a list is
+        // none. How far the items of a list can be trusted stands with its length.
+        let others = [at(Place::Length), item.and_then(|_| at(Place::Whole))];
+        let mut samples = Vec::with_capacity(own.cells.len());
+        for (row, time) in self.table.times.iter().enumerate() {
+            let cell = own.cell(row);
+            let mut other =
+                others.iter().flatten().map(|column| column.cell(row)).filter(|cell| !cell.is_absent());
+            let other = other.next();
+            if cell.is_absent() && other.is_none() {
                 continue;
             }
-            let trust = if item.is_some() { length.map_or(*cell, |length| length.cell(row)) } else { *cell };
             let (value, quality) = match cell.as_number() {
-                Some(value) => (value, trust.quality),
+                Some(value) => (value, other.unwrap_or(cell).quality),
                 None => (0.0, Quality::Bad),
             };
             samples.push(Sample { time: Timestamp::from_micros(*time), value, quality });

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use egiz_model::{Quality, QualityReason, Timestamp, ValueRef};
+use egiz_model::record::format::{DEPTH_MAX, ItemReader};
+use egiz_model::{Quality, QualityReason, Timestamp, Value, ValueRef};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::disk::Folder;
@@ -40,6 +42,19 @@ impl Plant {
         assert!(intake.wants(self.next));
         let mut row = intake.row(thing, "family", time, time);
         row.set("f", property, &ValueRef::Float(value), Quality::Good, QualityReason::None);
+        drop(row);
+        intake.done(self.next);
+        self.next += 1;
+    }
+
+    fn say_value(&mut self, thing: &str, second: i64, property: &str, value: &serde_json::Value) {
+        let at = Timestamp::from_seconds(second);
+        let mut bytes = Vec::new();
+        Value::from_json(value).encode(&mut bytes);
+        let mut intake = self.historian.intake();
+        let value = ItemReader::new(&bytes).value(DEPTH_MAX).expect("just written");
+        let mut row = intake.row(thing, "family", at, at);
+        row.set("f", property, &value, Quality::Good, QualityReason::None);
         drop(row);
         intake.done(self.next);
         self.next += 1;
@@ -105,6 +120,47 @@ fn rows_are_there_before_and_after_they_are_sealed_merged_and_reopened() {
     assert_eq!(all(&plant), expected);
     assert!(!plant.historian.intake().wants(9));
     assert!(plant.historian.intake().wants(10));
+}
+
+#[test]
+fn a_series_of_an_item_ends_where_its_list_is_shorter_gone_or_no_list() {
+    let mut plant = Plant::new(Settings::default());
+    let said = [
+        json!([1, 2]),
+        json!([3]),
+        json!([4, 5]),
+        json!(6),
+        json!([7, 8]),
+        json!(null),
+        json!("off"),
+        json!([9, 10]),
+    ];
+    for (second, value) in (0..).zip(&said) {
+        plant.say_value("a:b", second, "zones", value);
+    }
+    let gone = i64::try_from(said.len()).expect("few");
+    {
+        let mut intake = plant.historian.intake();
+        let at = Timestamp::from_seconds(gone);
+        intake.row("a:b", "family", at, at).remove("f", "zones");
+        intake.done(plant.next);
+    }
+    let series = |plant: &Plant, item| -> Vec<Option<f64>> {
+        let (from, to) = (Timestamp::from_seconds(0), Timestamp::from_seconds(100));
+        let rows = plant.historian.read("a:b", from, to, |_, _| true).expect("readable");
+        let samples = rows.samples("f", "zones", item);
+        samples.iter().map(|sample| (sample.quality == Quality::Good).then_some(sample.value)).collect()
+    };
+    for is_sealed in [false, true] {
+        if is_sealed {
+            plant.seal(20);
+        }
+        let second = [Some(2.0), None, Some(5.0), None, Some(8.0), None, None, Some(10.0), None];
+        assert_eq!(series(&plant, Some(1)), second, "sealed: {is_sealed}");
+        let whole = [None, None, None, Some(6.0), None, None, None, None, None];
+        assert_eq!(series(&plant, None), whole);
+        assert_eq!(series(&plant, Some(5)), []);
+    }
 }
 
 #[test]
