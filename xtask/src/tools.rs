@@ -80,9 +80,16 @@ pub(crate) fn locate(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// Where Python or pip is missing, or the packages cannot be had.
 pub(crate) fn python_packages() -> anyhow::Result<PathBuf> {
-    // A real MQTT client, and what engineers read history with.
-    const PACKAGES: [&str; 5] =
-        ["paho-mqtt==2.1.0", "duckdb==2.0.1", "pandas==3.1.1", "polars==2.1.0", "pyarrow==26.0.1"];
+    // Real clients of MQTT and InfluxDB, and what engineers read history with.
+    const PACKAGES: [&str; 7] = [
+        "paho-mqtt==2.1.0",
+        "influxdb==5.3.2",
+        "influxdb-client==1.50.0",
+        "duckdb==2.0.1",
+        "pandas==3.1.1",
+        "polars==2.1.0",
+        "pyarrow==26.0.1",
+    ];
     let folder = target_dir().join("tools/python");
     let done = folder.join(".complete");
     if std::fs::read_to_string(&done).is_ok_and(|packages| packages == PACKAGES.join(" ")) {

@@ -7,6 +7,7 @@ mod external;
 mod first_steps;
 mod history;
 mod hostile;
+mod influx;
 mod listeners;
 mod manage;
 mod open_files;

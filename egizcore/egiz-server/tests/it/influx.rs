@@ -166,6 +166,21 @@ async fn back_pressure_and_a_full_disk_ask_for_another_try() {
     assert_eq!(write(&server, "/write", line("oven-001", 1)).await.status, 500);
 }
 
+/// Telegraf drops what a 429 answers, and tries again after a 503.
+#[tokio::test]
+async fn more_than_the_rate_asks_for_another_try() {
+    let server = Server::with(|settings| {
+        settings.rate_limit = Some(egiz_server::RateLimit { per_second: 1, burst: 1 });
+        settings.rate_limit_loopback = true;
+    })
+    .await;
+    assert_eq!(write(&server, "/write", line("oven-001", 1)).await.status, 204);
+    let answer = write(&server, "/write", line("oven-001", 1)).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+    let answer = write(&server, "/api/v2/write", line("oven-001", 1)).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (429, &json!("too many requests")));
+}
+
 #[tokio::test]
 async fn tokens_come_in_influxdbs_ways() {
     let token = |name: &str, role| ApiToken {
