@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use e2e::{Program, ProgramOptions};
 use serde_json::{Value, json};
 
+use crate::disk::fill;
+
 const TOKEN: &str = "a-token-for-influx-clients";
 
 /// Writes with the client libraries of both versions, reads with that of the first, and prints what was read as JSON.
@@ -154,6 +156,45 @@ async fn grafanas_queries_are_answered() -> anyhow::Result<()> {
     );
     let answer = ask(&program, &q).await?;
     assert_eq!(answer["results"][0]["series"][0]["values"][0][1], 29.25, "{answer}");
+    Ok(())
+}
+
+/// As Telegraf wants it: 503 while the disk is full, after which it sends the same again, and 204 once there is space.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_asks_for_another_try() -> anyhow::Result<()> {
+    let options = ProgramOptions { disk_bytes: Some(48 << 20), ..ProgramOptions::default() };
+    let program = Program::start(options.with("journal.segment_bytes = 1048576")).await?;
+    let begin = now_s()? - 1_000;
+    let client = reqwest::Client::new();
+    let write = |number: i64| {
+        let line = format!("m,host=a text=\"{}\",number={number}i {}\n", "x".repeat(20_000), begin + number);
+        client.post(program.url("/write?precision=s")).body(line).send()
+    };
+    assert_eq!(write(0).await?.status(), 204);
+    let filler = program.disk().join("filler");
+    fill(&filler)?;
+    // The segment at hand has room for some.
+    let mut number = 1;
+    let refused = loop {
+        let answer = write(number).await?;
+        if answer.status() != 204 {
+            break answer;
+        }
+        number += 1;
+        anyhow::ensure!(number < 900, "the disk is not full");
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
+    assert!(refused.json::<Value>().await?["error"].is_string());
+    std::fs::remove_file(&filler)?;
+    let begun = std::time::Instant::now();
+    while write(number).await?.status() != 204 {
+        anyhow::ensure!(begun.elapsed().as_secs() < 60, "space does not heal it");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let answer = client.get(program.url("/query?q=SELECT+count(number)+FROM+m")).send().await?;
+    let answer: Value = answer.json().await?;
+    assert_eq!(answer["results"][0]["series"][0]["values"][0][1], number + 1, "{answer}");
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! `POST /write` and `POST /api/v2/write`: lines become records, and the answer comes when these are on disk.
 //!
-//! A device that was never heard before is made known with its first record alone, where devices become Things by themselves:
-//! history keeps what Things say, and without that the rest of the body would come before there is one.
+//! A device that was never heard before is made known with its first record, where devices become Things by themselves: history
+//! keeps what Things say, and without that the body would come before there is one. That record is stored again once there
+//! is: of a waiting device only a short last message is kept, and samples that the Thing has already are the same samples.
 //!
 //! Bounds: the body as it is sent and unpacked (413), one batch to the journal at a time. Where the journal's queue stays full or
 //! its disk is, the answer is 503 with `Retry-After`; what was stored until then is stored, and sending all of it again changes
@@ -156,36 +157,30 @@ fn map(
 /// # Errors
 /// Those of the gate; some of the records may be stored.
 async fn store(app: &App, records: Vec<(String, Vec<u8>)>) -> Result<(), ApiError> {
-    let (first, newcomers, rest) = newcomers(app, records);
+    let (first, newcomers) = newcomers(app, &records);
     if !newcomers.is_empty() {
         in_batches(app, first).await?;
         for thing in &newcomers {
             min_offset::wait_for_newcomer(&app.ports, thing).await;
         }
     }
-    in_batches(app, rest).await
+    in_batches(app, records.into_iter().map(|(_, record)| record).collect()).await
 }
 
 type Records = Vec<Vec<u8>>;
 
-/// Splits off the first record of each device that is no Thing yet and will become one by itself.
-fn newcomers(app: &App, records: Vec<(String, Vec<u8>)>) -> (Records, Vec<String>, Records) {
-    let mut unknown: HashSet<String> = HashSet::new();
-    if app.ports.settings.accepts_devices {
+/// The first record of each device that is no Thing yet and will become one by itself, and their names.
+fn newcomers(app: &App, records: &[(String, Vec<u8>)]) -> (Records, Vec<String>) {
+    if !app.ports.settings.accepts_devices {
+        return (Vec::new(), Vec::new());
+    }
+    let mut unknown: HashSet<&str> = {
         let engine = app.ports.engine.read();
         let strangers = records.iter().filter(|(thing, _)| engine.thing(thing).is_none());
-        unknown = strangers.map(|(thing, _)| thing.clone()).collect();
-    }
-    let (mut first, mut names, mut rest) = (Vec::new(), Vec::new(), Vec::with_capacity(records.len()));
-    for (thing, record) in records {
-        if unknown.remove(&thing) {
-            first.push(record);
-            names.push(thing);
-        } else {
-            rest.push(record);
-        }
-    }
-    (first, names, rest)
+        strangers.map(|(thing, _)| thing.as_str()).collect()
+    };
+    let firsts = records.iter().filter(|(thing, _)| unknown.remove(thing.as_str()));
+    firsts.map(|(thing, record)| (record.clone(), thing.clone())).unzip()
 }
 
 async fn in_batches(app: &App, records: Records) -> Result<(), ApiError> {
