@@ -308,15 +308,36 @@ pub(super) fn delta_at(bytes: &[u8], index: usize) -> Option<i64> {
     let mut missing = index;
     while missing > 0 {
         let stretch = stretches.next(missing)?;
-        for (begin, group) in (0..stretch.count).step_by(32).zip(0..) {
-            let differences = stretch.unpack(group)?;
-            let differences = &differences[..differences.len().min(stretch.count - begin)];
-            number = differences.iter().fold(number, |sum, difference| sum.wrapping_add(*difference));
-        }
-        number = number.wrapping_add(stretch.least.cast_unsigned().wrapping_mul(stretch.count as u64));
+        number = number.wrapping_add(stretch.sum()?);
         missing -= stretch.count;
     }
     Some(number.cast_signed())
+}
+
+/// Of the first `count` of such numbers, which go up: how many are below a bound, and the last of those.
+pub(super) fn delta_below(bytes: &[u8], count: usize, bound: i64) -> Option<(usize, i64)> {
+    let mut stretches = Stretches::new(bytes, count)?;
+    let (mut below, mut last) = (1, stretches.first);
+    if count == 0 || last >= bound {
+        return Some((0, 0));
+    }
+    while below < count {
+        let stretch = stretches.next(count - below)?;
+        let end = last.wrapping_add(stretch.sum()?.cast_signed());
+        if end < bound {
+            (below, last) = (below + stretch.count, end);
+            continue;
+        }
+        for number in 0..stretch.count {
+            let difference = stretch.unpack(number / 32)?[number % 32];
+            let next = last.wrapping_add(stretch.least).wrapping_add(difference.cast_signed());
+            if next >= bound {
+                return Some((below, last));
+            }
+            (below, last) = (below + 1, next);
+        }
+    }
+    Some((below, last))
 }
 
 /// Packed differences, stretch by stretch.
@@ -376,6 +397,17 @@ impl<'a> Stretches<'a> {
 }
 
 impl Stretch<'_> {
+    /// All that are wanted, added up.
+    fn sum(&self) -> Option<u64> {
+        let mut sum = self.least.cast_unsigned().wrapping_mul(self.count as u64);
+        for (begin, group) in (0..self.count).step_by(32).zip(0..) {
+            let differences = self.unpack(group)?;
+            let differences = &differences[..differences.len().min(self.count - begin)];
+            sum = differences.iter().fold(sum, |sum, difference| sum.wrapping_add(*difference));
+        }
+        Some(sum)
+    }
+
     /// The 32 of a group, those that are not wanted included.
     #[inline]
     fn unpack(&self, group: usize) -> Option<[u64; 32]> {
@@ -438,6 +470,7 @@ mod tests {
             let padded: Vec<u8> = bytes.iter().copied().chain([0; PADDING]).collect();
             prop_assert!(delta(&padded, wanted, Vec::new()).is_none_or(|values| values.len() == wanted));
             let _ = delta_at(&padded, wanted);
+            let _ = delta_below(&padded, wanted, 1000);
             let rows = presence(&bytes, wanted);
             prop_assert!(rows.is_none_or(|(rows, _)| rows.len() == wanted));
             for kind in kinds {
@@ -490,6 +523,20 @@ mod tests {
             let index = at.index(numbers.len());
             prop_assert_eq!(delta_at(&bytes, index), Some(numbers[index]));
             prop_assert_eq!(delta_at(&bytes, numbers.len()), None);
+        }
+
+        #[test]
+        fn numbers_below_a_bound_are_counted(
+            mut numbers in prop::collection::vec(0_i64..10_000, 1..400),
+            bound in -1_i64..10_001,
+            count in any::<prop::sample::Index>(),
+        ) {
+            numbers.sort_unstable();
+            let bytes = packed(&numbers);
+            let count = count.index(numbers.len() + 1);
+            let below = numbers[..count].partition_point(|number| *number < bound);
+            let last = below.checked_sub(1).map_or(0, |last| numbers[last]);
+            prop_assert_eq!(delta_below(&bytes, count, bound), Some((below, last)));
         }
 
         #[test]

@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::PartError;
-use super::decode::Values;
 use super::format::{DescribedThing, FIXED_COLUMNS};
-use super::rows::{DELAY_COLUMN, Decoded, Reader};
+use super::rows::{Decoded, Reader};
 use crate::cell::{Cell, Texts};
 use crate::column::ColumnKey;
 
@@ -56,9 +55,7 @@ impl Reader {
     ) -> Result<(), PartError> {
         let part = Arc::clone(self.part());
         let begin = thing.row + stretch.start;
-        let times = self.times(begin..thing.row + stretch.end)?;
-        let inside = times.partition_point(|time| *time < before);
-        let end = begin + u32::try_from(inside).unwrap_or_default();
+        let (end, newest) = self.rows_before(begin..thing.row + stretch.end, before)?;
         if end == begin {
             return Ok(());
         }
@@ -67,19 +64,16 @@ impl Reader {
             let value = self.last_value(index + FIXED_COLUMNS, begin..end)?;
             last.extend(value.map(|value| (*index, value)));
         }
-        // Mostly all properties were in one message.
-        let mut delay: Option<(u32, u32)> = None;
-        let same = |a: &(usize, Decoded), b: &(usize, Decoded)| {
-            part.columns[a.0].key.same_property(&part.columns[b.0].key)
-        };
-        for of_property in last.chunk_by(same) {
+        // Mostly all properties were in the newest message.
+        let mut known_row = (end - 1, newest, self.delay(begin..end)?);
+        let mut done: Vec<u32> = Vec::with_capacity(last.len());
+        for of_property in last.chunk_by(|a, b| part.property_of[a.0] == part.property_of[b.0]) {
             let row = of_property.iter().map(|(_, value)| value.row()).max().unwrap_or_default();
-            let time = times[(row - begin) as usize];
-            let delay_s = match delay {
-                Some((of, delay_s)) if of == row => delay_s,
-                _ => self.delay(begin..row + 1)?,
-            };
-            delay = Some((row, delay_s));
+            if known_row.0 != row {
+                let (time, delay_s) = self.time_and_delay(begin..row + 1)?;
+                known_row = (row, time, delay_s);
+            }
+            let (_, time, delay_s) = known_row;
             let known = found.len();
             for (index, value) in of_property.iter().filter(|(_, value)| value.row() == row) {
                 let key = &part.columns[*index].key;
@@ -90,19 +84,9 @@ impl Reader {
                 let (.., cell) = found.last_mut().expect("it was just put there");
                 part.put(*index, value, 0..1, std::slice::from_mut(cell), texts)?;
             }
-            let key = &part.columns[of_property[0].0].key;
-            missing.retain(|index| !part.columns[*index].key.same_property(key));
+            done.push(part.property_of[of_property[0].0]);
         }
+        missing.retain(|index| done.binary_search(&part.property_of[*index]).is_err());
         Ok(())
-    }
-
-    /// How late the last of these rows was.
-    fn delay(&mut self, rows: Range<u32>) -> Result<u32, PartError> {
-        match self.last_value(DELAY_COLUMN, rows)?.map(|value| value.values) {
-            Some(Values::Ints(values)) => {
-                Ok(values.first().map_or(0, |delay| u32::try_from(*delay).unwrap_or_default()))
-            }
-            _ => Err(self.part().flaw(DELAY_COLUMN, "its delays have another type")),
-        }
     }
 }

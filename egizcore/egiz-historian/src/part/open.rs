@@ -63,6 +63,8 @@ pub(crate) struct Part {
     pub(super) name: String,
     pub(super) file: Arc<dyn Readable>,
     pub(super) columns: Vec<PartColumn>,
+    /// Which property each of them is of, as a number.
+    pub(super) property_of: Vec<u32>,
     /// The fixed columns, then those of properties.
     pub(super) stored: Vec<Stored>,
     /// Microseconds in the unit of the time column.
@@ -224,6 +226,7 @@ fn understand(
     Ok(Part {
         name: name.to_owned(),
         file,
+        property_of: number_properties(&columns),
         columns,
         stored,
         time_unit: if is_micros { 1 } else { 1000 },
@@ -288,4 +291,10 @@ fn read_footer(
     let metadata =
         ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| PartError::parquet(name, error))?;
     Ok((metadata, crc32c))
+}
+
+/// The columns of one property lie side by side.
+fn number_properties(columns: &[PartColumn]) -> Vec<u32> {
+    let of_property = columns.chunk_by(|a, b| a.key.same_property(&b.key));
+    (0..).zip(of_property).flat_map(|(number, columns)| columns.iter().map(move |_| number)).collect()
 }

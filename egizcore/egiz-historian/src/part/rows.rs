@@ -21,7 +21,7 @@ use crate::column::ColumnKey;
 use crate::table::{Column, Table};
 
 const TIME_COLUMN: usize = 1;
-pub(super) const DELAY_COLUMN: usize = 2;
+const DELAY_COLUMN: usize = 2;
 
 /// The beginning of a page, decoded.
 #[derive(Debug)]
@@ -366,6 +366,56 @@ impl Reader {
             row = end;
         }
         Ok(())
+    }
+
+    /// Where among rows of one Thing those end that were measured before a time, and when the last of them was.
+    pub(super) fn rows_before(&mut self, rows: Range<u32>, before: i64) -> Result<(u32, i64), PartError> {
+        let pages = &self.columns[TIME_COLUMN].pages;
+        let page = pages.partition_point(|page| page.row < rows.end).saturating_sub(1);
+        let written = self.group.and_then(|group| {
+            self.part.chunks[group as usize * self.part.stored.len() + TIME_COLUMN].written
+        });
+        if pages[page].row != rows.start || written != Some(Written::Packed) {
+            // Others lie in the page as well, and it is kept for them; or it is of an older version.
+            let times = self.times(rows.clone())?;
+            let inside = times.partition_point(|time| *time < before);
+            let last = inside.checked_sub(1).map_or(0, |last| times[last]);
+            return Ok((rows.start + u32::try_from(inside).unwrap_or_default(), last));
+        }
+        let part = Arc::clone(&self.part);
+        let flaw = |flaw: &str| part.flaw(TIME_COLUMN, flaw);
+        let (opened, _) = self.lay_open(TIME_COLUMN, page)?;
+        if opened.is_optional {
+            return Err(flaw(NO_PRESENCE));
+        }
+        // time · unit < before, in whole units.
+        let unit = i128::from(part.time_unit);
+        let bound = -(-i128::from(before)).div_euclid(unit);
+        let bound = i64::try_from(bound).unwrap_or(if bound < 0 { i64::MIN } else { i64::MAX });
+        let below = decode::delta_below(opened.data, rows.len(), bound);
+        let (inside, last) = below.ok_or_else(|| flaw(NO_VALUES))?;
+        Ok((rows.start + u32::try_from(inside).unwrap_or_default(), last.saturating_mul(part.time_unit)))
+    }
+
+    /// When the last of these rows was measured, and how late it was.
+    pub(super) fn time_and_delay(&mut self, rows: Range<u32>) -> Result<(i64, u32), PartError> {
+        let time = match self.last_value(TIME_COLUMN, rows.clone())?.map(|value| value.values) {
+            Some(Values::Longs(values)) => {
+                values.first().map_or(0, |time| time.saturating_mul(self.part.time_unit))
+            }
+            _ => return Err(self.part.flaw(TIME_COLUMN, "its times have another type")),
+        };
+        Ok((time, self.delay(rows)?))
+    }
+
+    /// How late the last of these rows was.
+    pub(super) fn delay(&mut self, rows: Range<u32>) -> Result<u32, PartError> {
+        match self.last_value(DELAY_COLUMN, rows)?.map(|value| value.values) {
+            Some(Values::Ints(values)) => {
+                Ok(values.first().map_or(0, |delay| u32::try_from(*delay).unwrap_or_default()))
+            }
+            _ => Err(self.part.flaw(DELAY_COLUMN, "its delays have another type")),
+        }
     }
 
     /// The times of rows of the row group at hand.
