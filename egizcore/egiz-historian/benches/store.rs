@@ -129,7 +129,8 @@ fn read_back(historian: &Historian, ids: &[String], steps: usize, when: &str) {
         black_box(downsample(samples_of(round), &chart));
     });
     let averages = timed(30, |round| {
-        let resolution: Resolution = format!("{}ms", steps * 5).parse().expect("a resolution");
+        let seconds = (steps * 5).div_ceil(1000);
+        let resolution: Resolution = format!("{seconds}s").parse().expect("a resolution");
         let buckets = Buckets::new(span, resolution, jiff::tz::TimeZone::UTC).expect("buckets");
         let hold = Hold { max_micros: None, known_until: at(steps) };
         let average: Aggregate = "avg".parse().expect("an aggregate");
@@ -137,7 +138,7 @@ fn read_back(historian: &Historian, ids: &[String], steps: usize, when: &str) {
         let mut done = Vec::new();
         samples_of(round).for_each(|sample| stream.push(sample, &mut done).expect("in order"));
         stream.finish(&mut done);
-        assert!((1000..=1001).contains(&done.len()));
+        assert!((990..=1001).contains(&done.len()), "{}", done.len());
     });
     let states = timed(24, |round| {
         let states = historian.states_at(at((997 + round * 680 * (steps / STEPS_A_DAY)) % steps), None);
