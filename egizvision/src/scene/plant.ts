@@ -9,6 +9,7 @@ import {
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { Severity, type MachineState } from "../twin/limits";
 import type { Layout, Place } from "../twin/layout";
+import { distanceToFit } from "./fit";
 import type { Palette } from "./palette";
 import { buildShape, shapeOf } from "./shapes";
 
@@ -119,10 +120,25 @@ export class Plant {
     this.invalidate();
   }
 
-  /** Looks at the whole floor. */
+  /** Looks at the whole floor and every machine on it. */
   home(layout: Layout): void {
-    this.controls.target.set(layout.length / 2, 0, layout.width / 2);
-    this.camera.position.set(layout.length / 2 - layout.length * 0.12, layout.length * 0.55, layout.width + layout.length * 0.5);
+    const { length, width } = layout;
+    const target = new Vector3(length / 2, 0, width / 2);
+    const direction = new Vector3(-length * 0.12, length * 0.55, width / 2 + length * 0.5);
+    const points = [0, length].flatMap((x) => [0, width].map((z) => new Vector3(x, 0, z)));
+    for (const { x, z, length: long, width: wide, height } of this.places.values()) {
+      const half = Math.max(long, wide) / 2;
+      for (const side of [-half, half]) points.push(new Vector3(x + side, height, z - half), new Vector3(x + side, height, z + half));
+    }
+    const distance = distanceToFit(points, target, direction, this.camera.fov, this.camera.aspect);
+    this.camera.far = Math.max(400, distance * 3);
+    if (this.scene.fog instanceof Fog) {
+      this.scene.fog.near = Math.max(length * 1.6, distance * 1.3);
+      this.scene.fog.far = this.scene.fog.near + length * 1.8;
+    }
+    this.camera.updateProjectionMatrix();
+    this.controls.target.copy(target);
+    this.camera.position.copy(target).addScaledVector(direction.normalize(), distance);
     this.controls.update();
     this.invalidate();
   }
