@@ -13,7 +13,7 @@ use crate::process::{cargo, command, output, root};
 /// each other.
 const FLOORS: &[&[&str]] = &[
     &["egiz-model"],
-    &["egiz-journal", "egiz-twin", "egiz-historian", "egiz-store", "egiz-influx"],
+    &["egiz-journal", "egiz-twin", "egiz-historian", "egiz-store", "egiz-influx", "egiz-backup"],
     &["egiz-api"],
     &["egiz-service", "egiz-broker", "egiz-ingest", "egiz-server", "egiz-simulator"],
     &["openegiz"],
