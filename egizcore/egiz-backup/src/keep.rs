@@ -1,6 +1,6 @@
 //! Which backups are kept. Pure.
 //!
-//! Of the newest days that have a backup, and of the newest weeks, the newest backup is kept; the newest of all is kept always.
+//! All backups of the last days are kept: between them the journal brings back every moment. Of the newest days that have a backup, and of the newest weeks, the newest backup is kept; the newest of all is kept always.
 //! Days without a backup do not count, so that a plant that stood still for a month does not lose what it has.
 
 use std::collections::BTreeSet;
@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 /// How many are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
+    /// Of so many days, up to that of the newest backup, every backup.
+    pub recent_days: i64,
     /// Days.
     pub daily: usize,
     /// Weeks, from Monday on.
@@ -20,6 +22,9 @@ pub struct Keep {
 pub fn to_remove(days: &[i64], keep: Keep) -> Vec<usize> {
     let mut kept = BTreeSet::new();
     kept.extend(days.len().checked_sub(1));
+    if let Some(newest) = days.last() {
+        kept.extend((0..days.len()).filter(|at| days[*at] > newest - keep.recent_days));
+    }
     // 1970 began on a Thursday.
     let week = |day: i64| (day + 3).div_euclid(7);
     for (count, period) in [(keep.daily, &(|day| day) as &dyn Fn(i64) -> i64), (keep.weekly, &week)] {
@@ -39,7 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(days: &[i64], daily: usize, weekly: usize, expected: &[i64]) {
-        let gone = to_remove(days, Keep { daily, weekly });
+        let gone = to_remove(days, Keep { recent_days: 0, daily, weekly });
         let kept: Vec<i64> =
             days.iter().enumerate().filter(|(at, _)| !gone.contains(at)).map(|(_, day)| *day).collect();
         assert_eq!(kept, expected, "{days:?}, {daily} daily, {weekly} weekly");
@@ -58,6 +63,16 @@ mod tests {
         check(&(4..25).collect::<Vec<_>>(), 1, 10, &[10, 17, 24]);
     }
 
+    #[test]
+    fn every_backup_of_the_last_days_stays() {
+        let days = [1, 1, 2, 2, 3, 3];
+        let gone = |recent_days| to_remove(&days, Keep { recent_days, daily: 3, weekly: 0 });
+        assert_eq!(gone(0), [0, 2, 4]);
+        assert_eq!(gone(1), [0, 2]);
+        assert_eq!(gone(2), [0]);
+        assert_eq!(gone(9), [0; 0]);
+    }
+
     proptest! {
         #[test]
         fn never_more_than_asked_and_never_the_newest(
@@ -66,7 +81,7 @@ mod tests {
             weekly in 0_usize..10,
         ) {
             days.sort_unstable();
-            let gone = to_remove(&days, Keep { daily, weekly });
+            let gone = to_remove(&days, Keep { recent_days: 0, daily, weekly });
             prop_assert!(!gone.contains(&(days.len() - 1)));
             prop_assert!(days.len() - gone.len() <= (daily + weekly).max(1));
             // The newest `daily` days with a backup are all still there.

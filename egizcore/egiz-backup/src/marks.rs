@@ -2,7 +2,8 @@
 //!
 //! Each writes its own mark first and then looks for others': of two that begin at once at least one sees the other. Backups go
 //! together; thinning out goes with nothing. A mark is written anew while the work goes on; one that was not for
-//! [`STALE_AFTER_S`] belongs to a program that was killed and counts no more. Times are the storage's own.
+//! [`STALE_AFTER_S`] belongs to a program that was killed and counts no more. Who has the data folder's lock knows that its own
+//! earlier marks are of the dead, and takes them away. Times are the storage's own.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::error::RepositoryError;
 use crate::format::to_hex;
 use crate::repository::Repository;
 
-const FRESHENED_EVERY: Duration = Duration::from_secs(300);
-const STALE_AFTER_S: i64 = 3_600;
+const FRESHENED_EVERY: Duration = Duration::from_secs(60);
+const STALE_AFTER_S: i64 = 900;
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,8 @@ impl Repository {
     pub(crate) async fn mark(&self, work: Work, name: &str) -> Result<Mark, RepositoryError> {
         let mut chance = [0; 4];
         (self.random)(&mut chance);
-        let mark = Mark(self.path(&format!("marks/{}-{name}-{}", work.word(), to_hex(&chance))));
+        let owner = self.owner.as_deref().unwrap_or("command");
+        let mark = Mark(self.path(&format!("marks/{}-{owner}-{name}-{}", work.word(), to_hex(&chance))));
         self.write_mark(&mark).await?;
         match self.conflict(work, &mark).await {
             Ok(None) => Ok(mark),
@@ -58,6 +60,33 @@ impl Repository {
                 Err(error)
             }
         }
+    }
+
+    /// Takes away what this owner marked before. For who knows that nothing of its own is under way.
+    ///
+    /// # Errors
+    /// Where the storage does not answer.
+    pub async fn clear_own_marks(&self) -> Result<(), RepositoryError> {
+        let Some(owner) = &self.owner else { return Ok(()) };
+        let own = |mark: &ObjectMeta| {
+            let name = mark.location.filename().unwrap_or_default();
+            name.split_once('-')
+                .is_some_and(|(_, rest)| rest.strip_prefix(owner).is_some_and(|rest| rest.starts_with('-')))
+        };
+        for mark in self.marks().await?.iter().filter(|mark| own(mark)) {
+            match self.store.delete(&mark.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => {
+                    return Err(RepositoryError::storage("remove", mark.location.to_string())(source));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn marks(&self) -> Result<Vec<ObjectMeta>, RepositoryError> {
+        let all = self.store.list(Some(&self.path("marks"))).try_collect().await;
+        all.map_err(RepositoryError::storage("list", "marks"))
     }
 
     /// Takes a mark away. Where that fails it counts no more after a while.
@@ -81,12 +110,7 @@ impl Repository {
     }
 
     async fn conflict(&self, work: Work, own: &Mark) -> Result<Option<RepositoryError>, RepositoryError> {
-        let all: Vec<ObjectMeta> = self
-            .store
-            .list(Some(&self.path("marks")))
-            .try_collect()
-            .await
-            .map_err(RepositoryError::storage("list", "marks"))?;
+        let all = self.marks().await?;
         let Some(now) = all.iter().find(|mark| mark.location == own.0).map(|mark| mark.last_modified) else {
             return Ok(None);
         };
@@ -101,7 +125,7 @@ impl Repository {
                 return Ok(Some(RepositoryError::Busy {
                     who: name.to_owned(),
                     since_s: since_s.max(0),
-                    advice: "try again when it has ended; after an hour without a sign of life it counts as ended",
+                    advice: "try again when it has ended; after a quarter of an hour without a sign of life it counts as ended",
                 }));
             }
         }

@@ -43,6 +43,7 @@ pub struct Repository {
     pub(crate) keys: Option<Keys>,
     pub(crate) random: RandomSource,
     pub(crate) folder: Option<PathBuf>,
+    pub(crate) owner: Option<String>,
     prefix: String,
     shown: String,
 }
@@ -162,7 +163,13 @@ impl Repository {
             }
         };
         let Opened { store, prefix, folder } = place;
-        Ok(Self { store, keys, random, folder, prefix, shown: shown() })
+        Ok(Self { store, keys, random, folder, owner: None, prefix, shown: shown() })
+    }
+
+    /// The same for an owner that does one thing at a time, so that it can tell marks of its own from others'.
+    #[must_use]
+    pub fn owned_by(self, owner: &str) -> Self {
+        Self { owner: Some(owner.to_owned()), ..self }
     }
 
     /// Its address, without secrets.

@@ -1,17 +1,31 @@
 //! S3-compatible storage, with the program's one TLS stack: rustls over ring, and the system's authorities.
+//!
+//! The driver is given its way of making requests. Its own choice, reqwest with TLS, would make every other client of the
+//! workspace ask for a provider of cryptography at run time.
 
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::rt::TokioExecutor;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{HttpClient, HttpConnector};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+    HttpResponseBody, HttpService,
+};
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest that nothing may come; a request as a whole may take as long as it moves.
+/// How long a request may take until its answer begins: its body has at most one part, 8 MiB.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest that nothing may come of an answer; the whole may take as long as it moves.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a request that fails is tried again before the backup fails.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -61,13 +75,40 @@ impl HttpConnector for Connector {
             .map_err(|error| failed(error.into()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(!self.allow_http)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .build()
-            .map_err(|error| failed(error.into()))?;
-        Ok(HttpClient::new(client))
+        let mut tcp = TcpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls);
+        let https = if self.allow_http { https.https_or_http() } else { https.https_only() };
+        let https = https.enable_http1().wrap_connector(tcp);
+        Ok(HttpClient::new(Service(Client::builder(TokioExecutor::new()).build(https))))
+    }
+}
+
+/// Takes requests over HTTP/1.1.
+#[derive(Debug)]
+struct Service(Client<HttpsConnector<TcpConnector>, HttpRequestBody>);
+
+#[async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let response = match tokio::time::timeout(ANSWER_TIMEOUT, self.0.request(request)).await {
+            Ok(response) => response.map_err(|error| {
+                let kind =
+                    if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Interrupted };
+                HttpError::new(kind, error)
+            })?,
+            Err(elapsed) => return Err(HttpError::new(HttpErrorKind::Timeout, elapsed)),
+        };
+        let (parts, body) = response.into_parts();
+        let frames = futures::stream::try_unfold(body, |mut body| async move {
+            match tokio::time::timeout(READ_TIMEOUT, body.frame()).await {
+                Ok(None) => Ok(None),
+                Ok(Some(Ok(frame))) => Ok(Some((frame, body))),
+                Ok(Some(Err(error))) => Err(HttpError::new(HttpErrorKind::Interrupted, error)),
+                Err(elapsed) => Err(HttpError::new(HttpErrorKind::Timeout, elapsed)),
+            }
+        });
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames))))
     }
 }

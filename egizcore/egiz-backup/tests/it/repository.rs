@@ -95,6 +95,14 @@ async fn nothing_is_thinned_out_while_a_backup_is_made() {
     std::fs::rename(&mark, mark.with_file_name("prune-0-00000001")).expect("renamed");
     let refused = bench.make(&repository, 2, &[("journal/1", b"one")]).await;
     assert!(matches!(refused, Err(RepositoryError::Busy { .. })), "{refused:?}");
+    // Who knows that it is its own, from before it was killed, takes it away.
+    std::fs::rename(mark.with_file_name("prune-0-00000001"), mark.with_file_name("prune-north-0-00000001"))
+        .expect("renamed");
+    bench.open().await.owned_by("nort").clear_own_marks().await.expect("cleared");
+    assert_eq!(contents(&bench.backups().join("marks")).len(), 1, "another's");
+    bench.open().await.owned_by("north").clear_own_marks().await.expect("cleared");
+    assert_eq!(contents(&bench.backups().join("marks")), []);
+    std::fs::write(mark.with_file_name("prune-0-00000001"), "at work\n").expect("written");
     // A program that was killed holds nobody up for ever.
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_700);
     let file =
