@@ -29,7 +29,7 @@ pub use head::RowWriter;
 pub use manifest::ManifestError;
 pub use part::PartError;
 pub use store::{
-    Counts, Historian, HistoryError, Intake, PropertyState, Recovery, Rows, Settings, States, Status,
-    ThingState,
+    Counts, FileInForce, Historian, HistoryError, Intake, PropertyState, Recovery, Rows, Settings, States,
+    Status, ThingState,
 };
 pub use table::Reading;

@@ -80,6 +80,9 @@ impl Default for Manifest {
 }
 
 impl Manifest {
+    /// The name of its file.
+    pub(crate) const FILE_NAME: &'static str = NAME;
+
     /// Reads the manifest; nothing where there is none yet.
     ///
     /// # Errors

@@ -13,6 +13,7 @@
 //! It starts no thread, has no clock, and knows neither the journal nor the twins; who uses it calls [`Historian::seal`] and
 //! [`Historian::maintain`] from time to time. Both may be called while others read and write.
 
+mod copy;
 mod merge;
 mod past;
 mod plan;
@@ -32,6 +33,7 @@ use crate::head::{Head, RowWriter};
 use crate::manifest::{Entry, Manifest, ManifestError};
 use crate::part::{Part, PartError};
 
+pub use copy::FileInForce;
 pub use past::{PropertyState, States, ThingState};
 pub use read::Rows;
 

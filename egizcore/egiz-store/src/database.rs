@@ -95,7 +95,7 @@ pub(crate) async fn commit(write: Write) -> Result<(), StoreError> {
 
 /// Creates a missing file that only its owner can read: it will hold hashes of credentials. The files that SQLite
 /// puts beside it take over its permissions.
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -11,6 +11,7 @@
 
 mod api_token;
 mod audit;
+mod copy;
 mod credential;
 mod database;
 mod device;

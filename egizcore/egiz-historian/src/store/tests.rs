@@ -349,3 +349,32 @@ proptest! {
         }
     }
 }
+
+/// What is told is a history of its own, whatever is merged and dropped meanwhile.
+#[test]
+fn a_copy_made_while_files_are_merged_is_whole() {
+    let mut plant = Plant::new(Settings { parts_to_merge: 2, ..Settings::default() });
+    let copies = tempfile::tempdir().expect("a folder");
+    for second in 0..40 {
+        plant.say("oven", BEGIN_S + second, "zone", second as f64);
+        plant.seal(BEGIN_S + second);
+        let to = copies.path().join(second.to_string());
+        std::fs::create_dir(&to).expect("made");
+        std::thread::scope(|scope| {
+            let historian = &plant.historian;
+            scope.spawn(move || {
+                while historian.maintain(Timestamp::from_seconds(BEGIN_S + second)).expect("merged") {}
+            });
+            let next = historian.files_in_force(|file| {
+                assert!(file.is_usable);
+                std::fs::hard_link(plant.folder.path().join(file.name), to.join(file.name))
+            });
+            assert_eq!(next.expect("each is there"), plant.next);
+        });
+        let (copied, recovery) = open(&to, Settings::default());
+        assert_eq!((recovery.lost.len(), recovery.removed.len()), (0, 0));
+        let rows =
+            copied.read("oven", Timestamp::from_seconds(0), Timestamp::from_micros(i64::MAX), |_, _| true);
+        assert_eq!(rows.expect("readable").len() as i64, second + 1);
+    }
+}

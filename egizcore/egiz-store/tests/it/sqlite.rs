@@ -48,6 +48,27 @@ async fn what_was_written_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn a_copy_is_a_registry_of_its_own_and_only_its_owners() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, copy) = (directory.path().join("registry.db"), directory.path().join("copy.db"));
+    let store = Store::open(&path, options()).await.unwrap();
+    store.put_template(&template("oven"), Expected::Absent, &author()).await.unwrap();
+    store.copy_to(&copy).await.unwrap();
+    store.put_template(&template("mixer"), Expected::Absent, &author()).await.unwrap();
+    assert!(store.copy_to(&copy).await.is_err(), "what is there is not written over");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o077, 0);
+    }
+    let copied = Store::open(&copy, options()).await.unwrap();
+    assert!(copied.template("oven").await.unwrap().is_some());
+    assert!(copied.template("mixer").await.unwrap().is_none(), "it is of the moment when it was made");
+    copied.close().await;
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_dropped_write_is_rolled_back() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("registry.db"), options()).await.unwrap();
