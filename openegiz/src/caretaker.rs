@@ -65,6 +65,8 @@ pub(crate) struct Snapshots {
     pub(crate) metrics: PipelineMetrics,
     /// The offset of the last snapshot.
     pub(crate) last: Mutex<Offset>,
+    /// Held while a snapshot is published and the journal released: who copies the data folder holds it meanwhile.
+    pub(crate) publishing: Mutex<()>,
 }
 
 impl Snapshots {
@@ -123,6 +125,7 @@ impl Snapshots {
     /// # Errors
     /// Where it cannot be written.
     pub(crate) fn take(&self) -> std::io::Result<bool> {
+        let _publishing = self.publishing.lock();
         // Where the disk does not take history, it is not worth encoding the engine to find that out.
         if self.history.as_ref().is_some_and(|history| history.is_failing() && !history.seal()) {
             return Ok(false);

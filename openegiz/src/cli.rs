@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use egiz_service::config::{self, Loaded};
 
+use crate::backup::{self, BackupOptions, BackupsCommand, RestoreOptions};
 use crate::manage::{DeviceCommand, TokenCommand};
 use crate::up::What;
 use crate::{listeners, manage, up};
@@ -40,6 +41,15 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Make a backup: of the running program, by that program, or of the data folder of a stopped one.
+    Backup(BackupOptions),
+    /// See, check and thin out the backups.
+    Backups {
+        #[command(subcommand)]
+        command: BackupsCommand,
+    },
+    /// Bring a backup back into an empty folder.
+    Restore(RestoreOptions),
     /// Run simulated devices against a broker.
     Simulate(SimulateOptions),
     /// Print the OpenAPI document of the REST API.
@@ -106,11 +116,19 @@ pub(crate) fn run() -> ExitCode {
         Command::Config { command: ConfigCommand::Check(options) } => load(&options).and_then(|loaded| {
             listeners::doors(&loaded).context("the configuration is not usable")?;
             crate::elsewhere::Elsewhere::check(&loaded).context("the configuration is not usable")?;
+            backup::check(&loaded).context("the configuration is not usable")?;
             print(&loaded.check_report());
             crate::start::check_files(&loaded.config)
         }),
         Command::Device { command } => manage::device(&command).map(|text| print(text.trim_end())),
         Command::Token { command } => manage::token(&command).map(|text| print(text.trim_end())),
+        Command::Backup(options) => load(&options.config)
+            .and_then(|loaded| backup::backup(&options, &loaded))
+            .map(|text| print(&text)),
+        Command::Backups { command } => load(command.config())
+            .and_then(|loaded| backup::backups(&command, &loaded))
+            .map(|text| print(text.trim_end())),
+        Command::Restore(options) => backup::restore(&options).map(|text| print(&text)),
         Command::Simulate(options) => crate::plant::simulate(&options),
         Command::Openapi => serde_json::to_string_pretty(&egiz_server::document())
             .context("the document cannot be written")

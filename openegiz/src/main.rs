@@ -6,6 +6,7 @@
 mod acceptor;
 mod acl;
 mod archive;
+mod backup;
 mod caretaker;
 mod certificates;
 mod cli;

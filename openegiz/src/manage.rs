@@ -16,7 +16,8 @@ use reqwest::{Client, Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use table::{Table, yes_no};
+pub(crate) use table::Table;
+use table::yes_no;
 
 /// Where the running program is, and who asks.
 #[derive(Args, Debug, Clone)]
@@ -230,6 +231,12 @@ fn shown(devices: &[Device]) -> String {
 }
 
 impl Remote {
+    /// The program of a configuration.
+    pub(crate) fn at(address: std::net::SocketAddr, token_file: Option<PathBuf>) -> Self {
+        let url = Url::parse(&format!("http://{address}")).expect("an address and a port make one");
+        Self { url, token_file, json: false }
+    }
+
     fn print(&self, answer: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<String> {
         if self.json { Ok(serde_json::to_string_pretty(answer)? + "\n") } else { Ok(text()) }
     }
@@ -240,14 +247,14 @@ fn asking(work: impl Future<Output = anyhow::Result<String>>) -> anyhow::Result<
 }
 
 /// The REST API of the running program.
-struct Api {
+pub(crate) struct Api {
     client: Client,
     url: Url,
     token: Option<String>,
 }
 
 impl Api {
-    fn new(remote: &Remote) -> anyhow::Result<Self> {
+    pub(crate) fn new(remote: &Remote) -> anyhow::Result<Self> {
         anyhow::ensure!(
             remote.url.scheme() == "http",
             "--url {}: must begin with http://; where a proxy speaks https, run this on the program's own machine",
@@ -302,7 +309,7 @@ impl Api {
         }
     }
 
-    async fn ask<T: DeserializeOwned>(
+    pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         parts: &[&str],

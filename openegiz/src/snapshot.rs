@@ -95,7 +95,11 @@ impl SnapshotFolder {
         self.0.join(format!("snapshot-{next_offset:020}.egs"))
     }
 
-    fn newest_first(&self) -> io::Result<Vec<(Offset, PathBuf)>> {
+    /// The snapshots there are, the newest first, with the offset of the first record that is not in each.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub(crate) fn newest_first(&self) -> io::Result<Vec<(Offset, PathBuf)>> {
         let mut found = Vec::new();
         for entry in self.0.read_dir()? {
             let path = entry?.path();

@@ -24,6 +24,8 @@ const FAULTS_SHOWN: usize = 20;
 /// What was opened.
 pub(crate) struct Opened {
     pub(crate) journal: Arc<dyn Journal>,
+    /// The same as the files that it is.
+    pub(crate) journal_files: Arc<FileJournal>,
     pub(crate) snapshots: SnapshotFolder,
     pub(crate) state: State,
     /// Where it is kept.
@@ -85,13 +87,14 @@ pub(crate) fn open(
             "the journal's end was being written when the program stopped; nothing in it had been acknowledged, and it was cut off"
         );
     }
-    let journal: Arc<dyn Journal> = Arc::new(journal);
+    let journal_files = Arc::new(journal);
+    let journal: Arc<dyn Journal> = Arc::clone(&journal_files) as Arc<dyn Journal>;
     let historian = history.as_ref().map(|history| &*history.historian);
     let state = Replay { journal: &*journal, historian, clock: &clock_of_seals, config }.run(newest)?;
-    Ok(Opened { journal, snapshots, state, history })
+    Ok(Opened { journal, journal_files, snapshots, state, history })
 }
 
-fn open_history(config: &config::Config) -> anyhow::Result<OpenedHistory> {
+pub(crate) fn open_history(config: &config::Config) -> anyhow::Result<OpenedHistory> {
     let path = config.data.dir.join("history");
     let folder = egiz_historian::disk::Folder::open(&path)
         .with_context(|| format!("the folder {} cannot be used", path.display()))?;
@@ -120,7 +123,7 @@ fn open_history(config: &config::Config) -> anyhow::Result<OpenedHistory> {
     Ok(OpenedHistory { historian: Arc::new(historian), lost_parts: lost.len() })
 }
 
-fn journal_config(config: &config::JournalConfig) -> JournalConfig {
+pub(crate) fn journal_config(config: &config::JournalConfig) -> JournalConfig {
     JournalConfig {
         durability: match config.durability {
             config::Durability::Fsync => Durability::Fsync,

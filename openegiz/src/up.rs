@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 use crate::acceptor::{Acceptor, all_templates};
 use crate::archive::JournalArchive;
+use crate::backup::{self, BackupMetrics, BackupParts, BackupService};
 use crate::caretaker::{Snapshots, Ticker, watch_journal};
 use crate::certificates::CertificateMetrics;
 use crate::door::{API_TOKEN_NAME, Door};
@@ -79,6 +80,7 @@ pub(crate) fn run(mut loaded: Loaded, what: What) -> anyhow::Result<()> {
     }
     let doors = listeners::doors(&loaded).context("the configuration is not usable")?;
     let elsewhere = Elsewhere::check(&loaded).context("the configuration is not usable")?;
+    backup::check(&loaded).context("the configuration is not usable")?;
     surroundings::allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(platform(config, doors, &elsewhere, what))
@@ -122,7 +124,7 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
 
     let options =
         StoreOptions { metrics: StoreMetrics::register(registry), ..StoreOptions::new(random.clone()) };
-    let store = Store::open(&config.data.dir.join("registry.sqlite"), options).await?;
+    let store = Store::open(&config.data.dir.join(backup::REGISTRY), options).await?;
     let author = Author::new("openegiz", clock());
     store.seed_templates(&start::templates(config.templates.file.as_deref())?, &author).await?;
     registry_part.up();
@@ -189,7 +191,38 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
     let supervisor_metrics = SupervisorMetrics::register(registry);
     let certificate_metrics = CertificateMetrics::register(registry);
     let elsewhere_metrics = ElsewhereMetrics::register(registry);
+    let backup_metrics = BackupMetrics::register(registry);
     let metrics = Arc::new(metrics);
+
+    let snapshots = Arc::new(Snapshots {
+        engine: Arc::clone(&engine),
+        kept,
+        journal: Arc::clone(&opened.journal),
+        folder: opened.snapshots,
+        history: history.clone(),
+        interval: Duration::from_secs(config.twin.snapshot_interval_s),
+        every_records: config.twin.snapshot_every_records,
+        every_bytes: config.journal.max_total_bytes / 4,
+        session_bytes_max: config.journal.max_total_bytes / 4 * 3,
+        metrics: pipeline_metrics,
+        last: parking_lot::Mutex::new(last_snapshot),
+        publishing: parking_lot::Mutex::new(()),
+    });
+    let backup_parts = BackupParts {
+        data: config.data.dir.clone(),
+        site: config.site.name.clone(),
+        journal: opened.journal_files,
+        snapshots: Arc::clone(&snapshots),
+        historian: history.as_ref().map(|history| Arc::clone(&history.historian)),
+        store: store.clone(),
+    };
+    let backups = BackupService::new(
+        config,
+        backup_parts,
+        (clock.clone(), random.clone()),
+        || health.part("backup", false),
+        backup_metrics,
+    )?;
 
     let ports = Ports {
         engine: Arc::clone(&engine),
@@ -198,6 +231,7 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         lines: Arc::new(IngestLines { ingest: Arc::clone(&ingest), rules: line_rules(config) }),
         store: store.clone(),
         history: history.as_ref().map(|history| Arc::clone(&history.historian)),
+        backups: backups.clone().map(|backups| backups as Arc<dyn egiz_server::Backups>),
         program: Arc::new(Report { health: health.clone(), metrics, ingest: Arc::clone(&ingest) }),
         hub: hub.clone(),
         clock: clock.clone(),
@@ -213,19 +247,6 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         stop_deadline: STOP_DEADLINE,
     });
 
-    let snapshots = Arc::new(Snapshots {
-        engine: Arc::clone(&engine),
-        kept,
-        journal: Arc::clone(&opened.journal),
-        folder: opened.snapshots,
-        history: history.clone(),
-        interval: Duration::from_secs(config.twin.snapshot_interval_s),
-        every_records: config.twin.snapshot_every_records,
-        every_bytes: config.journal.max_total_bytes / 4,
-        session_bytes_max: config.journal.max_total_bytes / 4 * 3,
-        metrics: pipeline_metrics,
-        last: parking_lot::Mutex::new(last_snapshot),
-    });
     {
         let snapshots = Arc::clone(&snapshots);
         supervisor
@@ -236,6 +257,9 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         supervisor.spawn(TaskSpec::new("history-maintenance", Phase::Storage), move |stop| {
             Arc::clone(&history).keep(stop)
         });
+    }
+    if let Some(backups) = backups {
+        supervisor.spawn(TaskSpec::new("backups", Phase::Work), move |stop| Arc::clone(&backups).run(stop));
     }
     {
         let journal = Arc::clone(&opened.journal);

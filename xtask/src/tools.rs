@@ -80,11 +80,12 @@ pub(crate) fn locate(program: &str) -> Option<PathBuf> {
 /// # Errors
 /// Where Python or pip is missing, or the packages cannot be had.
 pub(crate) fn python_packages() -> anyhow::Result<PathBuf> {
-    // Real clients of MQTT and InfluxDB, and what engineers read history with.
-    const PACKAGES: [&str; 7] = [
+    // Real clients of MQTT and InfluxDB, a server of the S3 protocol, and what engineers read history with.
+    const PACKAGES: [&str; 8] = [
         "paho-mqtt==2.1.0",
         "influxdb==5.3.2",
         "influxdb-client==1.50.0",
+        "moto[s3,server]==5.2.5",
         "duckdb==2.0.1",
         "pandas==3.1.1",
         "polars==2.1.0",

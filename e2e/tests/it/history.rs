@@ -34,7 +34,7 @@ struct Numbers {
 
 /// The rounds of each Thing.
 #[derive(Debug, Clone, Default)]
-struct Ledger(Arc<Mutex<HashMap<String, Vec<Numbers>>>>);
+pub(crate) struct Ledger(Arc<Mutex<HashMap<String, Vec<Numbers>>>>);
 
 impl Ledger {
     /// Begins a round: the first number after all that were sent.
@@ -49,6 +49,20 @@ impl Ledger {
     fn note(&self, name: &str, change: impl FnOnce(&mut Numbers)) {
         let mut ledger = self.0.lock().expect("no holder panics");
         ledger.get_mut(name).and_then(|rounds| rounds.last_mut()).map(change).expect("the round has begun");
+    }
+
+    /// The highest number acknowledged of a Thing.
+    pub(crate) fn acknowledged(&self, name: &str) -> u64 {
+        let ledger = self.0.lock().expect("no holder panics");
+        // A round begins behind what was sent before, acknowledged or not.
+        let mut rounds = ledger.get(name).into_iter().flatten().rev();
+        rounds.find(|round| round.acknowledged >= round.first).map_or(0, |round| round.acknowledged)
+    }
+
+    /// The highest number sent of a Thing.
+    pub(crate) fn sent(&self, name: &str) -> u64 {
+        let ledger = self.0.lock().expect("no holder panics");
+        ledger.get(name).and_then(|rounds| rounds.last()).map_or(0, |round| round.sent)
     }
 
     /// What is wrong with the numbers that history has.
@@ -72,7 +86,7 @@ impl Ledger {
 
 /// Publishes a sample after the other until the connection breaks. Every tenth message is sent twice, as a device does
 /// that missed the acknowledgement.
-async fn device(
+pub(crate) async fn device(
     port: u16,
     name: String,
     (begin_ms, step_ms): (u64, u64),
@@ -133,7 +147,7 @@ async fn writer(base: String, name: String, ledger: Ledger) -> anyhow::Result<()
 }
 
 /// The numbers that history has of a Thing, in the order of time, page by page.
-async fn numbers_of(program: &Program, name: &str, from_ms: u64) -> anyhow::Result<Vec<u64>> {
+pub(crate) async fn numbers_of(program: &Program, name: &str, from_ms: u64) -> anyhow::Result<Vec<u64>> {
     let path = format!(
         "/api/v1/things/factory:{name}/history?feature=counter&property=number&from={from_ms}&limit=10000"
     );
@@ -277,6 +291,6 @@ async fn what_was_written_while_history_was_off_is_missing_and_said_to_be() -> a
     check(&program, &ledger, "written", hour_ago_ms).await
 }
 
-fn now_ms() -> anyhow::Result<u64> {
+pub(crate) fn now_ms() -> anyhow::Result<u64> {
     Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }

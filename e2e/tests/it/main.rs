@@ -1,5 +1,6 @@
 //! The shipped program, tried from outside with real clients.
 
+mod backup;
 mod bridge;
 mod crash;
 mod disk;

@@ -6,6 +6,7 @@
 //! Nothing here knows the engine, a database or a socket.
 
 pub mod access;
+pub mod backup;
 pub mod bulk;
 pub mod device;
 pub mod health;
@@ -18,6 +19,7 @@ pub mod thing;
 pub use access::{
     ApiToken, ApiTokenChange, ApiTokenPage, AuditEntry, AuditPage, MadeApiToken, NewApiToken, TokenRole,
 };
+pub use backup::{Backup, BackupPage, BackupProgress, BackupState};
 pub use bulk::{BulkRequest, Difference, ItemOutcome, ItemResult, Summary};
 pub use device::{
     AcceptRequest, Credential, Device, DevicePage, DiscoveredDevice, DiscoveredPage, NewDevice, RejectedPage,

@@ -91,6 +91,10 @@ codes! {
     EntryNotFound = "entry-not-found", 404, "The registry has no such entry";
     /// This installation keeps no history.
     HistoryOff = "history-off", 404, "History is switched off";
+    /// This installation makes no backups.
+    BackupsOff = "backups-off", 404, "No place for backups is configured";
+    /// There is no backup of this id.
+    BackupNotFound = "backup-not-found", 404, "There is no such backup";
     /// The route does not know this method; `Allow` lists those that it knows.
     MethodNotAllowed = "method-not-allowed", 405, "The route does not know this method";
     /// None of the media types in `Accept` can be given.
@@ -105,6 +109,8 @@ codes! {
     PatchTestFailed = "patch-test-failed", 409, "A test of the JSON patch does not hold";
     /// An operation of the JSON patch needs something that is not there; `errors` names the place.
     PatchConflict = "patch-conflict", 409, "The JSON patch does not fit the state";
+    /// A backup is being made already; `detail` names it.
+    BackupUnderWay = "backup-under-way", 409, "A backup is being made";
     /// A configured number of Things or names is reached; `limit` has it.
     LimitReached = "limit-reached", 409, "A configured limit is reached";
     /// The first request with this `Idempotency-Key` is still under way.

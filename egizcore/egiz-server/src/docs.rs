@@ -8,7 +8,9 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::history::{self, many, past};
 use crate::live::{socket, stream, tickets};
 use crate::things::{bulk, import, read, write};
-use crate::{audit, devices, discovered, influx, layout, program, query, registry, templates, tokens};
+use crate::{
+    audit, backups, devices, discovered, influx, layout, program, query, registry, templates, tokens,
+};
 
 /// The description; [`document`] completes it.
 #[derive(OpenApi)]
@@ -33,6 +35,7 @@ use crate::{audit, devices, discovered, influx, layout, program, query, registry
         registry::export, registry::import,
         tokens::list, tokens::create, tokens::get, tokens::change, tokens::delete, audit::list,
         layout::get, layout::put, layout::delete,
+        backups::list, backups::begin, backups::get,
         program::rejected, program::site, program::health, program::live, program::ready,
         program::metrics,
         influx::ping, influx::query::query, influx::query::query_by_form, influx::write::write, influx::write::write_v2,
@@ -50,7 +53,7 @@ use crate::{audit, devices, discovered, influx, layout, program, query, registry
         (name = "templates", description = "What Things of one type have in common"),
         (name = "registry", description = "The registry as one document"),
         (name = "access", description = "API tokens and the audit trail"),
-        (name = "program", description = "Health, metrics, site, layout"),
+        (name = "program", description = "Health, metrics, site, layout, backups"),
     ),
     security((), ("bearer" = [])),
 )]

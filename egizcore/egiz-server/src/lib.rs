@@ -8,6 +8,7 @@ mod accept;
 mod app;
 mod assets;
 mod audit;
+mod backups;
 mod body;
 pub mod caller;
 mod conditional;
@@ -51,8 +52,8 @@ pub use error::ApiError;
 pub use layout::{LayoutError, check_layout};
 pub use metrics::ServerMetrics;
 pub use ports::{
-    Applied, AppliedBatch, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport, RandomSource,
-    RejectedLine, SubmitError, WriteGate,
+    Applied, AppliedBatch, BackupError, Backups, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport,
+    RandomSource, RejectedLine, SubmitError, WriteGate,
 };
 pub use progress::Progress;
 pub use router::{router, vision_router};

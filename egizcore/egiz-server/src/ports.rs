@@ -115,6 +115,37 @@ pub trait ProgramReport: Send + Sync {
     fn rejected(&self, after: Option<u64>, limit: usize) -> Vec<RejectedMessage>;
 }
 
+/// Backups of the program.
+#[async_trait]
+pub trait Backups: Send + Sync {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// Where one is being made already.
+    fn begin(&self) -> Result<egiz_api::Backup, BackupError>;
+    /// Those there are, the one being made and the one that failed last, the newest first.
+    ///
+    /// # Errors
+    /// Where the storage does not answer.
+    async fn list(&self) -> Result<Vec<egiz_api::Backup>, BackupError>;
+    /// One of them.
+    ///
+    /// # Errors
+    /// Where the storage does not answer.
+    async fn get(&self, id: &str) -> Result<Option<egiz_api::Backup>, BackupError>;
+}
+
+/// Why backups cannot be made or seen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackupError {
+    /// One is being made.
+    #[error("backup {0} is being made")]
+    UnderWay(String),
+    /// The storage fails; the reason is for the log.
+    #[error("the backups cannot be read: {0}")]
+    Failed(String),
+}
+
 /// A run of records that were applied, for the subscribers.
 #[derive(Debug, Clone)]
 pub struct AppliedBatch {
@@ -149,6 +180,8 @@ pub struct Ports {
     pub store: egiz_store::Store,
     /// What was, where it is kept.
     pub history: Option<Arc<egiz_historian::Historian>>,
+    /// Backups, where there is a place for them.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Health, metrics and refused messages.
     pub program: Arc<dyn ProgramReport>,
     /// The live subscriptions.

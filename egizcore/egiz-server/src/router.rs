@@ -10,8 +10,8 @@ use crate::error::ApiError;
 use crate::ports::Ports;
 use crate::things::{bulk, import, read, write};
 use crate::{
-    assets, audit, devices, discovered, docs, guard, history, influx, layout, live, program, query, registry,
-    templates, tokens,
+    assets, audit, backups, devices, discovered, docs, guard, history, influx, layout, live, program, query,
+    registry, templates, tokens,
 };
 
 /// Every route but those of live subscriptions, the documentation page and EgizVision's files.
@@ -50,6 +50,8 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/tokens", get(tokens::list).post(tokens::create)),
         ("/api/v1/tokens/{name}", get(tokens::get).patch(tokens::change).delete(tokens::delete)),
         ("/api/v1/audit", get(audit::list)),
+        ("/api/v1/backups", get(backups::list).post(backups::begin)),
+        ("/api/v1/backups/{backupId}", get(backups::get)),
         ("/api/v1/site", get(program::site)),
         ("/api/v1/health", get(program::health)),
         ("/api/v1/health/live", get(program::live)),

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 pub use document::{env_example, example_toml, markdown};
 pub use items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener, TemplateRetention};
 pub use schema::{
-    Config, DataConfig, HistoryConfig, HttpConfig, IngestConfig, JournalConfig, LayoutConfig, LogConfig,
-    MqttConfig, SiteConfig, TemplatesConfig, TwinConfig,
+    BackupConfig, Config, DataConfig, HistoryConfig, HttpConfig, IngestConfig, JournalConfig, LayoutConfig,
+    LogConfig, MqttConfig, SiteConfig, TemplatesConfig, TwinConfig,
 };
 pub use setting::{
     Anonymous, ClientCertificates, Durability, LogFormat, MqttAction, MqttProtocol, MqttTransport,

@@ -1,21 +1,21 @@
 //! Columns for people: as wide as their widest entry, two spaces apart.
 
 /// A table with its headings.
-pub(super) struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    pub(super) fn new(headings: [&str; N]) -> Self {
+    pub(crate) fn new(headings: [&str; N]) -> Self {
         Self { rows: vec![headings.map(str::to_owned)] }
     }
 
-    pub(super) fn row(&mut self, row: [String; N]) {
+    pub(crate) fn row(&mut self, row: [String; N]) {
         self.rows.push(row);
     }
 
     /// The table as text, or `empty` where there is no row.
-    pub(super) fn text(&self, empty: &str) -> String {
+    pub(crate) fn text(&self, empty: &str) -> String {
         if self.rows.len() == 1 {
             return format!("{empty}\n");
         }

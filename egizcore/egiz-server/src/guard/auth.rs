@@ -61,7 +61,7 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
     {
         return Need::Nothing;
     }
-    if is("/api/v1/registry") || is("/api/v1/tokens") || is("/api/v1/audit") {
+    if is("/api/v1/registry") || is("/api/v1/tokens") || is("/api/v1/audit") || is("/api/v1/backups") {
         return Need::Manage;
     }
     if reads && (is("/api") || is("/health") || is("/metrics")) {
@@ -280,6 +280,8 @@ mod tests {
             ("GET", "/api/v1/tokens", Need::Manage),
             ("GET", "/api/v1/tokens/grafana", Need::Manage),
             ("GET", "/api/v1/audit", Need::Manage),
+            ("GET", "/api/v1/backups", Need::Manage),
+            ("POST", "/api/v1/backups", Need::Manage),
             ("GET", "/api/v1/layout", Need::Read),
             ("PUT", "/api/v1/layout", Need::Manage),
             ("POST", "/api/v1/registry/import", Need::Manage),

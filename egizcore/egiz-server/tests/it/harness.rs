@@ -301,6 +301,7 @@ impl Server {
             lines: Arc::new(LineReader::default()),
             store: store.clone(),
             history: past.as_ref().map(|past| past.historian.clone()),
+            backups: None,
             program: program.clone(),
             hub,
             clock,

@@ -30,6 +30,8 @@ async fn a_role_opens_its_routes() {
         ("GET", "/api/v1/registry/export", 403, 403, 200),
         ("GET", "/api/v1/tokens", 403, 403, 200),
         ("GET", "/api/v1/audit", 403, 403, 200),
+        ("GET", "/api/v1/backups", 403, 403, 404),
+        ("POST", "/api/v1/backups", 403, 403, 404),
         ("PUT", "/api/v1/layout", 403, 403, 201),
         ("GET", "/metrics", 200, 200, 200),
         ("GET", "/health", 200, 200, 200),

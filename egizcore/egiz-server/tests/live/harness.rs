@@ -141,6 +141,7 @@ impl Server {
             lines: Arc::new(Program),
             store: store.clone(),
             history: None,
+            backups: None,
             program: Arc::new(Program),
             hub: hub.clone(),
             clock: Arc::new(|| Timestamp::from_seconds(NOW)),

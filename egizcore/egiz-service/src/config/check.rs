@@ -63,6 +63,11 @@ pub(super) fn between_keys(config: &Config, origins: &Origins, errors: &mut Vec<
             fault(&format!("history.retention[{at}].template"), problem, "each template once");
         }
     }
+    let backup = &config.backup;
+    if backup.daily_at.is_some() && backup.every_hours > 0 {
+        let problem = "goes together with no backup.daily_at".to_owned();
+        fault("backup.every_hours", problem, "0, or backup.daily_at = \"\"");
+    }
     let journal = &config.journal;
     if journal.max_total_bytes < journal.segment_bytes.saturating_mul(2) {
         let problem =
@@ -83,11 +88,14 @@ pub(super) fn between_keys(config: &Config, origins: &Origins, errors: &mut Vec<
     }
 }
 
-/// Who comes in without a token where nothing was said: with a token file, nobody. Whoever sets one wants it asked for,
+/// What follows where nothing was said. Who comes in without a token: with a token file, nobody. Whoever sets one wants it asked for,
 /// also behind a proxy, from where everybody seems to be on this machine.
 pub(super) fn unsaid(config: &mut Config, origins: &Origins) {
     if config.http.api_token_file.is_some() && !origins.contains_key("http.allow_anonymous") {
         config.http.allow_anonymous = Anonymous::Never;
+    }
+    if config.backup.every_hours > 0 && !origins.contains_key("backup.daily_at") {
+        config.backup.daily_at = None;
     }
 }
 

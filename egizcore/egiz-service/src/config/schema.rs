@@ -112,6 +112,27 @@ table! {
         /// The site's name: the first part of Thing ids (`factory:oven-001`) and the second level of topic names
         /// (`sensors/factory/oven-001/telemetry`).
         name: String = "factory".to_owned(), Kind::Name;
+        /// The time zone of the plant's clocks, for times of day in this file.
+        time_zone: String = "UTC".to_owned(), Kind::TimeZone;
+    }
+
+    /// Backups of journal, history, registry and models. docs/backup.md says more.
+    backup: BackupConfig {
+        /// Where backups go: a folder, file:///folder, or s3://bucket/prefix; "" makes none. Credentials and endpoint of S3
+        /// come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT, AWS_ALLOW_HTTP.
+        to: Option<String> = None, Kind::OptionalText;
+        /// When one is made each day, by the plant's clocks (site.time_zone). One that was missed while the program was away
+        /// is made at once.
+        daily_at: Option<String> = Some("02:30".to_owned()), Kind::OptionalTimeOfDay;
+        /// Every how many hours one is made, where daily_at is "".
+        every_hours: u32 = 0, whole_or_zero(168, "hours", "none");
+        /// Of how many days the newest backup is kept, besides all of the last two days. 0 here and in keep_weekly keeps all.
+        keep_daily: usize = 14, whole_or_zero(3_650, "days", "none");
+        /// Of how many weeks the newest backup is kept besides.
+        keep_weekly: usize = 8, whole_or_zero(520, "weeks", "none");
+        /// A file with the key to encrypt backups with, 16 to 1024 bytes of text; white space around it is ignored. Without
+        /// the file no backup can be restored: keep a copy elsewhere. The variable EGIZ_BACKUP_KEY may hold the key itself.
+        key_file: Option<PathBuf> = None, Kind::Path { optional: true };
     }
 
     /// Where the program keeps its files.

@@ -55,6 +55,10 @@ pub(super) enum Kind {
     },
     List(Item),
     LogLevel,
+    /// The name of a time zone.
+    TimeZone,
+    /// Hours and minutes; empty for none.
+    OptionalTimeOfDay,
     /// Any text that is not empty.
     Text,
     /// Any text; empty for none.
@@ -137,6 +141,17 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
+/// `HH:MM`, from 00:00 to 23:59.
+fn is_time_of_day(text: &str) -> bool {
+    let Some((hour, minute)) = text.split_once(':') else { return false };
+    let is_below = |text: &str, bound: u8| {
+        text.len() == 2
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse::<u8>().is_ok_and(|number| number < bound)
+    };
+    is_below(hour, 24) && is_below(minute, 60)
+}
+
 /// A whole number from `min` to `max` of `unit`.
 pub(super) const fn whole(min: u64, max: u64, unit: &'static str) -> Kind {
     Kind::Integer { min, max, unit, zero: "" }
@@ -178,6 +193,8 @@ impl Kind {
                 let text = "an IP address and a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"; port 0 takes a free one";
                 if *optional { format!("{text}; \"\" = off") } else { text.to_owned() }
             }
+            Kind::TimeZone => "the name of a time zone, such as \"Europe/Berlin\" or \"UTC\"".to_owned(),
+            Kind::OptionalTimeOfDay => "a time of day as \"02:30\", or \"\" for none".to_owned(),
             Kind::Text => "a text that is not empty".to_owned(),
             Kind::OptionalText => "a text, or \"\" for none".to_owned(),
             Kind::Path { optional: true } => "a path, or \"\" for none".to_owned(),
@@ -215,6 +232,8 @@ impl Kind {
             }
             Kind::Path { optional } => *optional || !text.is_empty(),
             Kind::LogLevel => crate::logging::is_level(text),
+            Kind::TimeZone => jiff::tz::TimeZone::get(text).is_ok(),
+            Kind::OptionalTimeOfDay => text.is_empty() || is_time_of_day(text),
             Kind::Text => !text.is_empty(),
             Kind::OptionalText => true,
             Kind::Boolean | Kind::Integer { .. } | Kind::List(_) => false,

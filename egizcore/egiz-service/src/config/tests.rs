@@ -50,6 +50,8 @@ fn other_values(key: &Key) -> [String; 2] {
         }
         Kind::List(_) => vec!["a.example,b.example".into(), "c.example".into()],
         Kind::LogLevel => vec!["warn".into(), "info,egiz_broker=debug".into()],
+        Kind::TimeZone => vec!["Europe/Berlin".into(), "Asia/Tokyo".into()],
+        Kind::OptionalTimeOfDay => vec!["01:00".into(), "23:59".into()],
         Kind::Text | Kind::OptionalText => vec!["one".into(), "another".into()],
     };
     let others: Vec<_> =
