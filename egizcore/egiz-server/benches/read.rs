@@ -89,6 +89,7 @@ fn read(criterion: &mut Criterion) {
         lines: Arc::new(Nothing),
         store,
         history: None,
+        backups: None,
         program: Arc::new(Nothing),
         hub: egiz_server::live::Hub::new(
             engine,

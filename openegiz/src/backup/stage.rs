@@ -179,7 +179,7 @@ impl Staging {
     fn copy(&mut self, from: &Path, path: String, kind: FileKind, bytes: u64) -> anyhow::Result<()> {
         let to = self.place(&path)?;
         let copied = File::open(from)
-            .and_then(|file| Ok(io::copy(&mut file.take(bytes), &mut File::create(&to)?)?))
+            .and_then(|file| io::copy(&mut file.take(bytes), &mut File::create(&to)?))
             .with_context(|| format!("{} cannot be copied", from.display()))?;
         anyhow::ensure!(copied == bytes, "{} has {copied} bytes of {bytes}", from.display());
         self.add(path, kind, to)
