@@ -76,7 +76,8 @@ fn refused(error: BackupError) -> ApiError {
         }
         BackupError::Failed(error) => {
             tracing::warn!("the backups cannot be read: {error}");
-            ApiError::new(Code::Unavailable, "the storage of the backups cannot be read; the log says why")
+            let detail = "the storage of the backups cannot be read; the log says why";
+            Problem::new(Code::Unavailable, detail).retry_after(30).into()
         }
     }
 }

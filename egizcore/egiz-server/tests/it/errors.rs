@@ -111,6 +111,7 @@ async fn security_headers_are_everywhere() {
 fn every_code_is_provoked_by_a_test() {
     let sources = [
         include_str!("errors.rs"),
+        include_str!("backups.rs"),
         include_str!("conditional.rs"),
         include_str!("things.rs"),
         include_str!("query.rs"),

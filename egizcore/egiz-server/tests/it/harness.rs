@@ -10,7 +10,7 @@ use egiz_historian::Historian;
 use egiz_model::record::{Header, Record, TelemetryWriter};
 use egiz_model::{Quality, QualityReason, Timestamp};
 use egiz_server::{
-    Applied, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, RandomSource,
+    Applied, Backups, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, RandomSource,
     RejectedLine, ServeOptions, ServerMetrics, ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
@@ -232,6 +232,13 @@ pub(crate) fn random() -> RandomSource {
     })
 }
 
+/// What a server may have or not.
+#[derive(Default)]
+struct Beside {
+    past: Option<Past>,
+    backups: Option<Arc<dyn Backups>>,
+}
+
 impl Server {
     pub(crate) async fn start() -> Self {
         Self::with(|_| ()).await
@@ -242,7 +249,7 @@ impl Server {
     }
 
     pub(crate) async fn within_connections(connections_max: usize) -> Self {
-        Self::build(Limits::default(), connections_max, None, |_| ()).await
+        Self::build(Limits::default(), connections_max, Beside::default(), |_| ()).await
     }
 
     /// Tells it to stop.
@@ -256,12 +263,19 @@ impl Server {
     }
 
     pub(crate) async fn within(limits: Limits, change: impl FnOnce(&mut ServerSettings)) -> Self {
-        Self::build(limits, 1000, None, change).await
+        Self::build(limits, 1000, Beside::default(), change).await
     }
 
     /// A server that keeps history.
     pub(crate) async fn with_history(change: impl FnOnce(&mut ServerSettings)) -> Self {
-        Self::build(Limits::default(), 1000, Some(Past::new()), change).await
+        let beside = Beside { past: Some(Past::new()), ..Beside::default() };
+        Self::build(Limits::default(), 1000, beside, change).await
+    }
+
+    /// A server with a place for backups.
+    pub(crate) async fn with_backups(backups: Arc<dyn Backups>) -> Self {
+        let beside = Beside { backups: Some(backups), ..Beside::default() };
+        Self::build(Limits::default(), 1000, beside, |_| ()).await
     }
 
     pub(crate) fn past(&self) -> &Past {
@@ -271,7 +285,7 @@ impl Server {
     async fn build(
         limits: Limits,
         connections_max: usize,
-        past: Option<Past>,
+        Beside { past, backups }: Beside,
         change: impl FnOnce(&mut ServerSettings),
     ) -> Self {
         let mut settings = ServerSettings { version: "0.1.0".to_owned(), ..ServerSettings::default() };
@@ -301,7 +315,7 @@ impl Server {
             lines: Arc::new(LineReader::default()),
             store: store.clone(),
             history: past.as_ref().map(|past| past.historian.clone()),
-            backups: None,
+            backups,
             program: program.clone(),
             hub,
             clock,

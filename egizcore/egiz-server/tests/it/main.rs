@@ -2,6 +2,7 @@
 //! journal and apply thread a gate that applies at once.
 
 mod assets;
+mod backups;
 mod bulk;
 mod conditional;
 mod description;
