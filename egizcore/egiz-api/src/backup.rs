@@ -37,7 +37,7 @@ pub struct BackupProgress {
 #[serde(rename_all = "camelCase")]
 pub struct Backup {
     /// Its id; ids sort by time.
-    #[schema(example = "20260301T020000Z-0a1b2c3d")]
+    #[schema(example = "20260301T020000000Z-0a1b2c3d")]
     pub id: String,
     /// How it stands.
     pub state: BackupState,

@@ -54,7 +54,8 @@ impl fmt::Debug for Repository {
     }
 }
 
-/// A backup's name: when it was begun, to the second, and chance. Names sort by time.
+/// A backup's name: when it was begun, to the millisecond, and chance. Names sort by time; no two of one plant are begun in one
+/// millisecond, as one is made at a time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupId(String);
 
@@ -65,7 +66,8 @@ impl BackupId {
         let mut chance = [0; 4];
         random(&mut chance);
         let time: String = begun.to_string().chars().take(19).filter(|c| *c != '-' && *c != ':').collect();
-        Self(format!("{time}Z-{}", to_hex(&chance)))
+        let millis = begun.as_micros().rem_euclid(1_000_000) / 1000;
+        Self(format!("{time}{millis:03}Z-{}", to_hex(&chance)))
     }
 
     /// Reads a name.
@@ -74,7 +76,7 @@ impl BackupId {
         let (time, chance) = text.split_once("Z-")?;
         let (day, hour) = time.split_once('T')?;
         let is_digits = |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-        (is_digits(day, 8) && is_digits(hour, 6) && from_hex::<4>(chance).is_some())
+        (is_digits(day, 8) && is_digits(hour, 9) && from_hex::<4>(chance).is_some())
             .then(|| Self(text.to_owned()))
     }
 
@@ -313,11 +315,18 @@ mod tests {
     fn names_sort_by_time_and_are_read_again() {
         let random: RandomSource = Arc::new(|bytes| bytes.fill(0xab));
         let id = BackupId::new(Timestamp::parse("2026-03-01T02:00:59.5Z").expect("a time"), &random);
-        assert_eq!(id.as_str(), "20260301T020059Z-abababab");
-        assert_eq!(BackupId::parse(id.as_str()), Some(id));
-        for text in
-            ["", "x", "20260301T020059Z-ABABABAB", "../20260301T020059Z-abababab", "20260301T0200Z-abababab"]
-        {
+        assert_eq!(id.as_str(), "20260301T020059500Z-abababab");
+        assert_eq!(BackupId::parse(id.as_str()), Some(id.clone()));
+        let later: RandomSource = Arc::new(|bytes| bytes.fill(0));
+        let later = BackupId::new(Timestamp::parse("2026-03-01T02:00:59.501Z").expect("a time"), &later);
+        assert!(id < later, "chance does not decide which is the newest of one second");
+        for text in [
+            "",
+            "x",
+            "20260301T020059000Z-ABABABAB",
+            "../20260301T020059000Z-abababab",
+            "20260301T0200Z-abababab",
+        ] {
             assert_eq!(BackupId::parse(text), None, "{text}");
         }
     }

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn backup(id: &str, taken_s: i64, journal: (u64, u64), files: &[(&str, FileKind, u64)]) -> Manifest {
-        let id = egiz_backup::BackupId::parse(&format!("20260301T02000{id}Z-00000000")).expect("a name");
+        let id = egiz_backup::BackupId::parse(&format!("20260301T02000{id}000Z-00000000")).expect("a name");
         let files = files.iter().map(|(path, kind, bytes)| FileEntry {
             path: (*path).to_owned(),
             kind: *kind,

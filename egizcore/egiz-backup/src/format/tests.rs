@@ -6,7 +6,7 @@ pub(crate) fn manifest() -> Manifest {
         |path: &str, kind, bytes, fill| FileEntry { path: path.into(), kind, bytes, sha256: [fill; 32] };
     Manifest {
         version: VERSION,
-        id: "20260301T020000Z-0a1b2c3d".into(),
+        id: "20260301T020000000Z-0a1b2c3d".into(),
         program: "0.1.0".into(),
         site: "factory".into(),
         begun: Timestamp::from_micros(1_772_330_400_000_000),

@@ -102,7 +102,7 @@ async fn a_file_that_changes_under_way_makes_no_backup() {
     let mut sources = bench.sources(&[("journal/1", b"one")]);
     sources[0].bytes = 2;
     let begun = egiz_model::Timestamp::from_seconds(0);
-    let id = egiz_backup::BackupId::parse("19700101T000000Z-00000000").expect("a name");
+    let id = egiz_backup::BackupId::parse("19700101T000000000Z-00000000").expect("a name");
     let about = egiz_backup::Manifest::begin(&id, "0.1.0", "factory", begun);
     let failed = repository.make(about, sources, &Progress::default()).await;
     assert!(matches!(failed, Err(RepositoryError::Changed { .. })));

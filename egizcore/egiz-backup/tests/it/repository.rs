@@ -85,11 +85,11 @@ async fn thinning_out_takes_what_no_backup_needs_and_nothing_else() {
 async fn nothing_is_thinned_out_while_a_backup_is_made() {
     let bench = Bench::new(None);
     let repository = bench.open().await;
-    let mark = bench.backups().join("marks/backup-20260301T020000Z-0a1b2c3d-00000001");
+    let mark = bench.backups().join("marks/backup-20260301T020000000Z-0a1b2c3d-00000001");
     std::fs::create_dir_all(mark.parent().expect("it has one")).expect("made");
     std::fs::write(&mark, "at work\n").expect("written");
     let Err(RepositoryError::Busy { who, .. }) = repository.prune(&[]).await else { panic!("it went on") };
-    assert!(who.contains("20260301T020000Z"), "{who}");
+    assert!(who.contains("20260301T020000000Z"), "{who}");
     // Two backups go together; one that began while things are removed does not.
     bench.make(&repository, 1, &[("journal/1", b"one")]).await.expect("made");
     std::fs::rename(&mark, mark.with_file_name("prune-0-00000001")).expect("renamed");
