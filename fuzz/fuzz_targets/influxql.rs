@@ -42,7 +42,7 @@ fn check_select(select: &Select) {
     }));
     select.filter.holds(&|_, test| test.passes("oven-001"));
     select.from.iter().for_each(|from| {
-        from.fits("thermal");
+        let _ = from.fits("thermal");
     });
 }
 
