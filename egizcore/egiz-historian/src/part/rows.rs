@@ -39,18 +39,6 @@ impl Decoded {
     pub(super) fn row(&self) -> u32 {
         self.row
     }
-
-    /// One of its rows that has a value, as a page of its own.
-    fn alone(&self, row: usize) -> Option<Self> {
-        let values = self.values.only(self.presence.count_before(row))?;
-        let in_group = self.row + u32::try_from(row).ok()?;
-        Some(Self { page: self.page, row: in_group, presence: Presence::All(1), values })
-    }
-
-    /// A row of the row group, counted from its first.
-    pub(super) fn at(&self, row: u32) -> usize {
-        (row - self.row) as usize
-    }
 }
 
 const NO_PRESENCE: &str = "a page does not say which rows have values";
@@ -250,62 +238,44 @@ impl Reader {
         Ok(Decoded { page, row: opened.row, presence, values })
     }
 
-    /// The last row of a range in which a column has a value, as a page of that row alone.
+    /// The last row of a range in which a column has a value, as a page of that row alone. The values before it are passed over;
+    /// nothing is kept, as adding up a page costs less than to lay out all of it for those who may come after.
     pub(super) fn last_value(
         &mut self,
         number: usize,
         rows: Range<u32>,
     ) -> Result<Option<Decoded>, PartError> {
-        let mut end = rows.end;
-        while end > rows.start {
-            let state = &self.columns[number];
-            let page = state.pages.partition_point(|page| page.row < end).saturating_sub(1);
-            let first = state.pages[page].row;
-            // Who asks for a page's last rows asks for more of them only where several Things lie in it.
-            let found = if first >= rows.start {
-                self.last_of_page(number, page, end - first)?
-            } else {
-                let decoded = self.page(number, end - 1)?;
-                let (begin, end) = (decoded.at(rows.start), decoded.at(end));
-                match (begin..end).rev().find(|row| decoded.presence.is_there(*row)) {
-                    Some(row) => Some(decoded.alone(row).ok_or_else(|| self.part.flaw(number, NO_VALUES))?),
-                    None => None,
-                }
-            };
-            if found.is_some() {
-                return Ok(found);
-            }
-            end = first.max(rows.start);
-        }
-        Ok(None)
-    }
-
-    /// The last of a page's first `wanted` rows that has a value. The values before it are passed over.
-    fn last_of_page(
-        &mut self,
-        number: usize,
-        page: usize,
-        wanted: u32,
-    ) -> Result<Option<Decoded>, PartError> {
         let part = Arc::clone(&self.part);
         let flaw = |flaw: &str| part.flaw(number, flaw);
-        let (opened, state) = self.lay_open(number, page)?;
         let kind = part.stored[number].kind;
-        let wanted = wanted.min(opened.rows) as usize;
-        let (presence, data) = opened.presence(wanted).ok_or_else(|| flaw(NO_PRESENCE))?;
-        let Some(row) = (0..wanted).rev().find(|row| presence.is_there(*row)) else { return Ok(None) };
-        let index = presence.count_before(row);
-        let value = match (opened.written, kind, &state.dictionary) {
-            (Written::Plainly, kind, _) => decode::plain_at(data, kind, index),
-            (Written::ByDictionary, _, Some(dictionary)) => decode::by_dictionary_at(data, dictionary, index),
-            (Written::Packed, ValueKind::Long, _) => {
-                decode::delta_at(data, index).map(|value| Values::Longs(vec![value]))
-            }
-            _ => None,
-        };
-        let values = value.ok_or_else(|| flaw(NO_VALUES))?;
-        let row = opened.row + u32::try_from(row).unwrap_or_default();
-        Ok(Some(Decoded { page, row, presence: Presence::All(1), values }))
+        let mut end = rows.end;
+        while end > rows.start {
+            let page = self.columns[number].pages.partition_point(|page| page.row < end).saturating_sub(1);
+            let (opened, state) = self.lay_open(number, page)?;
+            let begin = rows.start.max(opened.row);
+            let wanted = (end - opened.row).min(opened.rows) as usize;
+            let (presence, data) = opened.presence(wanted).ok_or_else(|| flaw(NO_PRESENCE))?;
+            let here = (begin - opened.row) as usize..wanted;
+            let Some(row) = here.rev().find(|row| presence.is_there(*row)) else {
+                end = begin;
+                continue;
+            };
+            let index = presence.count_before(row);
+            let value = match (opened.written, kind, &state.dictionary) {
+                (Written::Plainly, kind, _) => decode::plain_at(data, kind, index),
+                (Written::ByDictionary, _, Some(dictionary)) => {
+                    decode::by_dictionary_at(data, dictionary, index)
+                }
+                (Written::Packed, ValueKind::Long, _) => {
+                    decode::delta_at(data, index).map(|value| Values::Longs(vec![value]))
+                }
+                _ => None,
+            };
+            let values = value.ok_or_else(|| flaw(NO_VALUES))?;
+            let row = opened.row + u32::try_from(row).unwrap_or_default();
+            return Ok(Some(Decoded { page, row, presence: Presence::All(1), values }));
+        }
+        Ok(None)
     }
 
     /// Loads a page and lays it open, its chunk's checksum and dictionary before it where they are needed.
