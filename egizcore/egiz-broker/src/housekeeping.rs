@@ -90,8 +90,6 @@ impl Shared {
     /// Commits notes of the broker's own. They also tell how far the journal has been offered to the sessions: commits are
     /// settled in order, so that everything before them has been.
     async fn commit_notes(self: &Arc<Self>, notes: &[Note]) {
-        let bytes: Vec<_> = notes.iter().map(Note::to_bytes).collect();
-        let room = self.surroundings.intake.reserve(bytes.iter().map(|note| note.len() + 64).sum()).await;
         let shared = Arc::clone(self);
         let receipt = Receipt::new(move |result| match result {
             Ok(placed) => {
@@ -99,21 +97,26 @@ impl Shared {
             }
             Err(_) => BrokerMetrics::count(&shared.metrics.failures, "notes-not-kept"),
         });
-        self.surroundings.intake.submit(&self.itself, &[], &bytes, room, receipt);
+        self.submit_notes(&self.itself, notes, receipt).await;
     }
 
     /// Commits notes on a client, and waits until they are kept.
     pub(crate) async fn keep(&self, client: &Arc<ClientInfo>, notes: &[Note]) -> Result<(), Refusal> {
-        let bytes: Vec<_> = notes.iter().map(Note::to_bytes).collect();
-        let intake = &self.surroundings.intake;
-        let room = intake.reserve(bytes.iter().map(|note| note.len() + 64).sum()).await;
         let (settle, settled) = oneshot::channel();
         let receipt = Receipt::new(move |result| {
             // Who waited may be gone.
             let _ = settle.send(result.map(|_| ()));
         });
-        intake.submit(client, &[], &bytes, room, receipt);
+        self.submit_notes(client, notes, receipt).await;
         settled.await.unwrap_or(Err(Refusal::Internal))
+    }
+
+    /// Hands notes over once there is room for them; the receipt says what became of them.
+    pub(crate) async fn submit_notes(&self, client: &Arc<ClientInfo>, notes: &[Note], receipt: Receipt) {
+        let bytes: Vec<_> = notes.iter().map(Note::to_bytes).collect();
+        let intake = &self.surroundings.intake;
+        let room = intake.reserve(bytes.iter().map(|note| note.len() + 64).sum()).await;
+        intake.submit(client, &[], &bytes, room, receipt);
     }
 
     /// Publishes the will of a client that is not connected, and strikes it out.

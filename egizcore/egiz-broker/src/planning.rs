@@ -22,11 +22,9 @@ pub(crate) async fn note_plans(shared: Weak<Shared>, mut plans: UnboundedReceive
         let batch = std::mem::take(&mut batch);
         let note = |plan: &Plan| {
             let client = plan.session.client_id.clone();
-            Note::Sent { client, offset: plan.offset, id: plan.id.get() }.to_bytes()
+            Note::Sent { client, offset: plan.offset, id: plan.id.get() }
         };
         let notes: Vec<_> = batch.iter().map(note).collect();
-        let intake = &shared.surroundings.intake;
-        let room = intake.reserve(notes.iter().map(|note| note.len() + 64).sum()).await;
         let receipt = {
             let shared = shared.clone();
             Receipt::new(move |result| match result {
@@ -42,7 +40,7 @@ pub(crate) async fn note_plans(shared: Weak<Shared>, mut plans: UnboundedReceive
                 }
             })
         };
-        intake.submit(&shared.itself, &[], &notes, room, receipt);
+        shared.submit_notes(&shared.itself, &notes, receipt).await;
     }
 }
 
