@@ -45,7 +45,11 @@ impl Repository {
     }
 }
 
-fn make_private(path: &Path) -> std::io::Result<()> {
+/// Makes a folder that is its owner's alone, with those above it that are missing; it may be there already.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn make_private(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

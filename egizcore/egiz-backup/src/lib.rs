@@ -28,6 +28,7 @@ mod target;
 mod verify;
 
 pub use error::{OpenError, RepositoryError};
+pub use fetch::make_private;
 pub use format::{Content, FileEntry, FileKind, Manifest};
 pub use key::Passphrase;
 pub use progress::{Progress, ProgressNow};

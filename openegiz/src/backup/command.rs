@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use egiz_api::{Backup, BackupState};
 use egiz_backup::keep::Keep;
-use egiz_backup::{BackupId, Progress, ProgressNow, Repository, Target};
+use egiz_backup::{BackupId, Passphrase, Progress, ProgressNow, Repository, Target};
 use egiz_model::Timestamp;
-use egiz_service::config::Loaded;
+use egiz_service::config::{BackupConfig, Loaded};
 use reqwest::Method;
 
 use super::past::{self, Plan};
@@ -111,6 +111,13 @@ pub(crate) struct RestoreOptions {
     key: KeyOptions,
 }
 
+impl KeyOptions {
+    /// The key, from the file that is named here or in the configuration, or from the environment.
+    fn passphrase(&self, config: &BackupConfig) -> anyhow::Result<Option<Passphrase>> {
+        settings::passphrase(self.key_file.as_deref().or(config.key_file.as_deref()))
+    }
+}
+
 impl From {
     pub(crate) fn config(&self) -> &ConfigOptions {
         &self.config
@@ -122,8 +129,7 @@ impl From {
             self.from.as_ref().or(backup.to.as_ref()).context(
                 "nothing says where the backups are: give --from, or a configuration with backup.to",
             )?;
-        let key_file = self.key.key_file.as_ref().or(backup.key_file.as_ref());
-        let passphrase = settings::passphrase(key_file.map(PathBuf::as_path))?;
+        let passphrase = self.key.passphrase(backup)?;
         Ok(Repository::open(&settings::target(from)?, passphrase.as_ref(), surroundings::random()).await?)
     }
 }
@@ -154,8 +160,7 @@ pub(crate) fn backup(options: &BackupOptions, loaded: &Loaded) -> anyhow::Result
                     .as_ref()
                     .or(backup.to.as_ref())
                     .context("nothing says where the backup is to go: give --to, or set backup.to")?;
-                let key_file = options.key.key_file.as_ref().or(backup.key_file.as_ref());
-                let passphrase = settings::passphrase(key_file.map(PathBuf::as_path))?;
+                let passphrase = options.key.passphrase(backup)?;
                 let random = surroundings::random();
                 let target: Target = settings::target(to)?;
                 let repository =

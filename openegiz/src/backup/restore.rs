@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
-use egiz_backup::{FileEntry, Progress, Repository};
+use egiz_backup::{FileEntry, Progress, Repository, make_private};
 use egiz_historian::{Historian, Settings};
 use egiz_journal::cut::cut_before;
 use egiz_journal::{FileJournal, Journal as _, JournalConfig, JournalMetrics};
@@ -270,14 +270,6 @@ fn check_history(plan: &Plan, staging: &Path, next: Offset) -> anyhow::Result<()
         historian.sealed_before()
     );
     Ok(())
-}
-
-fn make_private(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::schedule::Schedule;
 use super::settings;
-use super::stage::{Parts, Staging, age_s, clear};
+use super::stage::{Parts, Staging, clear};
 use crate::caretaker::Snapshots;
 
 /// How often it is looked whether one is due.
@@ -392,7 +392,7 @@ impl BackupService {
             return;
         }
         let failed = state.failed.as_ref().and_then(|failed| failed.detail.clone());
-        let age = state.last_success.map(|then| age_s(now, then));
+        let age = state.last_success.map(|then| now.micros_since(then).max(0) / 1_000_000);
         let too_old = self.schedule.too_old_after_s().zip(age).filter(|(limit, age)| age > limit);
         match (too_old, failed) {
             (Some((_, age)), failed) => {

@@ -12,7 +12,6 @@ use anyhow::Context as _;
 use egiz_backup::{FileKind, Manifest, Source};
 use egiz_historian::Historian;
 use egiz_journal::FileJournal;
-use egiz_model::Timestamp;
 
 use super::{REGISTRY, STAGING};
 use crate::snapshot::SnapshotFolder;
@@ -203,9 +202,4 @@ impl Staging {
     pub(super) fn sources(&self) -> Vec<Source> {
         self.sources.clone()
     }
-}
-
-/// The time of the last thing that a backup has, for people.
-pub(super) fn age_s(now: Timestamp, then: Timestamp) -> i64 {
-    now.micros_since(then).max(0) / 1_000_000
 }
