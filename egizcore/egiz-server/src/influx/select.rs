@@ -173,11 +173,12 @@ impl Row {
 }
 
 /// The values of each leaf, put beside each other by time.
-fn beside(leaves: &[Values]) -> Vec<Row> {
+fn beside<'v>(leaves: impl ExactSizeIterator<Item = &'v Values>) -> Vec<Row> {
+    let count = leaves.len();
     let mut rows: BTreeMap<i64, Vec<Scalar>> = BTreeMap::new();
-    for (index, values) in leaves.iter().enumerate() {
+    for (index, values) in leaves.enumerate() {
         for (time, value) in values {
-            let row = rows.entry(*time).or_insert_with(|| vec![Scalar::Null; leaves.len()]);
+            let row = rows.entry(*time).or_insert_with(|| vec![Scalar::Null; count]);
             row[index] = value.clone();
         }
     }
@@ -245,9 +246,7 @@ impl Question<'_> {
     fn rows_of(&self, series: &Series, columns: &[Values]) -> Vec<Row> {
         let places: Vec<Option<usize>> = self.plan.leaves.iter().map(|leaf| self.field_place(leaf)).collect();
         let empty = Values::new();
-        let values: Vec<Values> =
-            places.iter().map(|place| place.map_or(&empty, |place| &columns[place]).clone()).collect();
-        let mut rows = beside(&values);
+        let mut rows = beside(places.iter().map(|place| place.map_or(&empty, |place| &columns[place])));
         for row in &mut rows {
             for ((leaf, place), value) in self.plan.leaves.iter().zip(&places).zip(&mut row.leaves) {
                 let tag = series.tags.get(name_of(leaf)).filter(|_| place.is_none());
@@ -283,7 +282,7 @@ impl Question<'_> {
                     *values = egiz_influx::reckon::transform(*how, values, None);
                 }
             }
-            beside(&group)
+            beside(group.iter())
         };
         Ok(groups.into_iter().map(of_group).collect())
     }
@@ -310,7 +309,7 @@ impl Question<'_> {
         let mut answers = Vec::with_capacity(groups.len());
         for group in groups {
             let values = group.finish(self.select, leaves, self.range, budget).map_err(Fault::Statement)?;
-            let mut rows = beside(&values);
+            let mut rows = beside(values.iter());
             let has_chain = leaves.iter().any(|leaf| matches!(leaf, Leaf::Transform(..)));
             if self.select.fill == Fill::None || has_chain || self.select.every.is_none() {
                 rows.retain(Row::has_any);
