@@ -8,10 +8,10 @@
 use std::sync::LazyLock;
 
 use egiz_fuzz::{BEGIN_S, check_engine, plant, small_limits};
-use egiz_influx::Precision;
 use egiz_influx::line::{self, LineLimits};
 use egiz_influx::series::Series;
-use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, LineRules, LineSource, PayloadLimits};
+use egiz_influx::{Lines, Precision};
+use egiz_ingest::{ClockRules, Ingest, IngestConfig, IngestMetrics, LineRules, PayloadLimits};
 use egiz_model::record::{Body, Record};
 use egiz_model::{Name, ThingId, Timestamp};
 use egiz_twin::Engine;
@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&unit, body)) = input.split_first() else { return };
     let unit = [unit];
     let precision = std::str::from_utf8(&unit).ok().and_then(Precision::parse).unwrap_or_default();
-    let source = LineSource {
+    let source = Lines {
         received: Timestamp::from_seconds(BEGIN_S + 60),
         principal: "telegraf",
         correlation: "c-1",
@@ -37,13 +37,13 @@ fuzz_target!(|input: &[u8]| {
     let config = IngestConfig { clocks: ClockRules::default(), limits, rejected_kept: 2 };
     let ingest = Ingest::new(config, IngestMetrics::default());
     let mut engine = PLANT.clone();
-    let (mut samples, mut records) = (0, 0);
-    let mapped = ingest.map_lines(&source, &LineRules::default(), |thing, bytes| {
-        records += 1;
+    let mut samples = 0;
+    let mapped = ingest.map_lines(&source, &LineRules::default());
+    for (thing, bytes) in &mapped.records {
         ThingId::check(thing).expect("a Thing id");
-        let record = Record::decode(&bytes).expect("what is written can be read");
+        let record = Record::decode(bytes).expect("what is written can be read");
         let Body::Telemetry(telemetry) = &record.body else { panic!("it is telemetry") };
-        assert_eq!(telemetry.thing, thing);
+        assert_eq!(telemetry.thing, *thing);
         let mut of_record = 0;
         for feature in telemetry.features() {
             Name::check(feature.name.as_str()).expect("the name of a feature");
@@ -58,13 +58,13 @@ fuzz_target!(|input: &[u8]| {
         samples += of_record;
         let offset = engine.next_offset();
         engine.apply(offset, &record, &mut Vec::new());
-    });
+    }
     check_lines(body, (mapped.accepted, mapped.rejected), samples);
     assert!(mapped.first_rejected.windows(2).all(|pair| pair[0].number < pair[1].number));
     assert!(mapped.first_rejected.iter().all(|line| !line.reason.is_empty()));
     assert_eq!(ingest.rejected().0, mapped.rejected as u64);
-    assert!(records <= mapped.accepted);
-    if records > 0 {
+    assert!(mapped.records.len() <= mapped.accepted);
+    if !mapped.records.is_empty() {
         check_engine(&engine);
     }
 });

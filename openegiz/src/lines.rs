@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use egiz_ingest::{Ingest, LineRules, LineSource};
-use egiz_server::{LineMapper, Lines, MappedLines, RejectedLine};
+use egiz_influx::{Lines, MappedLines};
+use egiz_ingest::{Ingest, LineRules};
+use egiz_server::LineMapper;
 
 /// Maps lines to records.
 pub(crate) struct IngestLines {
@@ -13,28 +14,6 @@ pub(crate) struct IngestLines {
 
 impl LineMapper for IngestLines {
     fn map(&self, lines: &Lines<'_>) -> MappedLines {
-        let source = LineSource {
-            received: lines.received,
-            principal: lines.principal,
-            correlation: lines.correlation,
-            place: lines.place,
-            precision: lines.precision,
-            body: lines.body,
-        };
-        let mut records = Vec::new();
-        let mapped = self.ingest.map_lines(&source, &self.rules, |thing, record| {
-            records.push((thing.to_owned(), record));
-        });
-        let first_rejected = mapped.first_rejected.into_iter().map(|line| RejectedLine {
-            number: line.number,
-            excerpt: line.excerpt,
-            reason: line.reason,
-        });
-        MappedLines {
-            records,
-            accepted: mapped.accepted,
-            rejected: mapped.rejected,
-            first_rejected: first_rejected.collect(),
-        }
+        self.ingest.map_lines(lines, &self.rules)
     }
 }

@@ -4,10 +4,12 @@
 //! It refuses to know Things, journals and HTTP: `egiz-ingest` makes records of lines, `egiz-server` answers requests. No
 //! I/O, no clock, no panic on any input; what is too long or too many is refused with the bound in the text.
 
+mod body;
 pub mod influxql;
 pub mod line;
 mod precision;
 pub mod reckon;
 pub mod series;
 
+pub use body::{Lines, MappedLines, RejectedLine, THING_TAG};
 pub use precision::Precision;

@@ -6,7 +6,6 @@ use egiz_model::Timestamp;
 use egiz_model::record::{Body, Header, Message, Record};
 
 use crate::clock::ClockRules;
-use crate::lines::LineSource;
 use crate::metrics::IngestMetrics;
 use crate::payload::{Envelope, PayloadLimits, RejectReason, Rejection, read_status, write_telemetry};
 use crate::rejected::{RejectedList, RejectedMessage};
@@ -151,7 +150,7 @@ impl Ingest {
     pub(crate) fn note_rejected(
         &self,
         is_kept: bool,
-        source: &LineSource<'_>,
+        source: &egiz_influx::Lines<'_>,
         line: &[u8],
         rejection: Rejection,
     ) {

@@ -31,7 +31,7 @@ pub use clock::ClockRules;
 pub use external::{ExternalBroker, ExternalCounters, ExternalMetrics, Receipt, Room, Sink};
 pub use filter::{FilterError, TopicFilter};
 pub use intake::{Ingest, IngestConfig, Mapped, Part, Source};
-pub use lines::{LineRules, LineSource, MappedLines, RejectedLine, THING_TAG};
+pub use lines::LineRules;
 pub use link::{
     AddressError, BrokerAddress, Credentials, LinkOptions, Message, Problem, ProblemKind, Protocol, TlsError,
     TlsRoots, tls_client,

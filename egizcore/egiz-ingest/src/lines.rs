@@ -14,9 +14,9 @@
 
 use std::collections::HashMap;
 
-use egiz_influx::Precision;
 use egiz_influx::line::{self, FieldValue, LineError, LineLimits, Point, RawLine};
 use egiz_influx::series::write_feature;
+use egiz_influx::{Lines, MappedLines, RejectedLine, THING_TAG};
 use egiz_model::record::{Header, TelemetryWriter};
 use egiz_model::{Name, Quality, QualityReason, ThingId, Timestamp};
 
@@ -43,9 +43,6 @@ pub struct LineRules {
     pub feature_tag: String,
 }
 
-/// The tag whose value may be a whole Thing id.
-pub const THING_TAG: &str = "thing_id";
-
 impl Default for LineRules {
     fn default() -> Self {
         Self {
@@ -54,45 +51,6 @@ impl Default for LineRules {
             feature_tag: "feature".to_owned(),
         }
     }
-}
-
-/// A body of lines and where it came from.
-#[derive(Debug, Clone, Copy)]
-pub struct LineSource<'a> {
-    /// When the platform took it in.
-    pub received: Timestamp,
-    /// Who sent it.
-    pub principal: &'a str,
-    /// The correlation id that came along, or empty.
-    pub correlation: &'a str,
-    /// Where it was sent, for the list of what was not understood.
-    pub place: &'a str,
-    /// The unit of its times.
-    pub precision: Precision,
-    /// The lines.
-    pub body: &'a [u8],
-}
-
-/// A line that was not understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedLine {
-    /// Its number, counting from 1.
-    pub number: usize,
-    /// Its beginning.
-    pub excerpt: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-/// What became of a body.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MappedLines {
-    /// Lines that became samples.
-    pub accepted: usize,
-    /// Lines that did not.
-    pub rejected: usize,
-    /// The first of these.
-    pub first_rejected: Vec<RejectedLine>,
 }
 
 /// Samples of one Thing at one time.
@@ -115,14 +73,8 @@ struct Meaning {
 }
 
 impl Ingest {
-    /// Calls `append` with each record that comes of the lines, and with the Thing that it is of; records of one Thing come
-    /// in the order in which their first lines did.
-    pub fn map_lines(
-        &self,
-        source: &LineSource<'_>,
-        rules: &LineRules,
-        mut append: impl FnMut(&str, Vec<u8>),
-    ) -> MappedLines {
+    /// Makes records of the lines of a body.
+    pub fn map_lines(&self, source: &Lines<'_>, rules: &LineRules) -> MappedLines {
         let limits = LineLimits { fields_max: self.config().limits.properties_max, ..LineLimits::default() };
         let mut mapped = MappedLines::default();
         let mut groups: Vec<Group> = Vec::new();
@@ -143,9 +95,13 @@ impl Ingest {
             principal: source.principal,
             correlation: source.correlation,
         };
-        for group in &groups {
-            append(&group.thing, record(group, &header));
-        }
+        mapped.records = groups
+            .into_iter()
+            .map(|group| {
+                let record = record(&group, &header);
+                (group.thing, record)
+            })
+            .collect();
         self.metrics().lines.inc_by(mapped.accepted as u64);
         mapped
     }
@@ -153,7 +109,7 @@ impl Ingest {
     fn meaning(
         &self,
         point: &Point<'_>,
-        source: &LineSource<'_>,
+        source: &Lines<'_>,
         rules: &LineRules,
     ) -> Result<Meaning, Rejection> {
         let thing = thing_of(point, rules)?;
@@ -176,7 +132,7 @@ impl Ingest {
     fn reject_line(
         &self,
         raw: &RawLine<'_>,
-        source: &LineSource<'_>,
+        source: &Lines<'_>,
         rejection: Rejection,
         mapped: &mut MappedLines,
     ) {

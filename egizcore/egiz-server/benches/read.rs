@@ -9,11 +9,12 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use egiz_api::{Health, HealthState, RejectedMessage};
+use egiz_influx::{Lines, MappedLines};
 use egiz_model::Timestamp;
 use egiz_model::record::{Body as RecordBody, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_server::{
-    Anonymous, Applied, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, ServerMetrics,
-    ServerSettings, SubmitError, WriteGate,
+    Anonymous, Applied, LineMapper, Ports, ProgramReport, Progress, ServerMetrics, ServerSettings,
+    SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};

@@ -52,8 +52,8 @@ pub use error::ApiError;
 pub use layout::{LayoutError, check_layout};
 pub use metrics::ServerMetrics;
 pub use ports::{
-    Applied, AppliedBatch, BackupError, Backups, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport,
-    RandomSource, RejectedLine, SubmitError, WriteGate,
+    Applied, AppliedBatch, BackupError, Backups, Clock, LineMapper, Ports, ProgramReport, RandomSource,
+    SubmitError, WriteGate,
 };
 pub use progress::Progress;
 pub use router::{router, vision_router};

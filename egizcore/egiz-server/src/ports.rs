@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use egiz_api::{Health, RejectedMessage};
-use egiz_influx::Precision;
+use egiz_influx::{Lines, MappedLines};
 use egiz_model::{Offset, Timestamp};
 use egiz_twin::{Change, Engine, Outcome};
 use parking_lot::RwLock;
@@ -62,47 +62,6 @@ pub enum SubmitError {
 pub trait LineMapper: Send + Sync {
     /// Makes records of the lines of a body; may take some milliseconds for each megabyte.
     fn map(&self, lines: &Lines<'_>) -> MappedLines;
-}
-
-/// A body of line protocol and where it came from.
-#[derive(Debug, Clone, Copy)]
-pub struct Lines<'a> {
-    /// When it came.
-    pub received: Timestamp,
-    /// Who sent it.
-    pub principal: &'a str,
-    /// The correlation id of the request.
-    pub correlation: &'a str,
-    /// The route and the database that it was sent to.
-    pub place: &'a str,
-    /// The unit of its times.
-    pub precision: Precision,
-    /// The lines.
-    pub body: &'a [u8],
-}
-
-/// What became of a body of lines.
-#[derive(Debug, Clone, Default)]
-pub struct MappedLines {
-    /// The records, each with the Thing that it is of.
-    pub records: Vec<(String, Vec<u8>)>,
-    /// Lines that are in them.
-    pub accepted: usize,
-    /// Lines that were not understood.
-    pub rejected: usize,
-    /// The first of these.
-    pub first_rejected: Vec<RejectedLine>,
-}
-
-/// A line that was not understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedLine {
-    /// Its number, counting from 1.
-    pub number: usize,
-    /// Its beginning.
-    pub excerpt: String,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 /// What the program says about itself.

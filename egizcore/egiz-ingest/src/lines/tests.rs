@@ -1,3 +1,4 @@
+use egiz_influx::Precision;
 use egiz_model::record::{Body, Record};
 
 use super::*;
@@ -9,8 +10,8 @@ fn ingest() -> Ingest {
     Ingest::new(IngestConfig { rejected_kept: 100, ..IngestConfig::default() }, IngestMetrics::default())
 }
 
-fn source(body: &str) -> LineSource<'_> {
-    LineSource {
+fn source(body: &str) -> Lines<'_> {
+    Lines {
         received: Timestamp::from_seconds(RECEIVED_S),
         principal: "telegraf",
         correlation: "c-1",
@@ -23,11 +24,12 @@ fn source(body: &str) -> LineSource<'_> {
 /// The records as text: Thing, seconds after 1,700,000,000, clock, samples.
 fn mapped(ingest: &Ingest, body: &str) -> (Vec<String>, MappedLines) {
     let mut records = Vec::new();
-    let mapped = ingest.map_lines(&source(body), &LineRules::default(), |thing, bytes| {
-        let record = Record::decode(&bytes).expect("what is written can be read");
+    let mapped = ingest.map_lines(&source(body), &LineRules::default());
+    for (thing, bytes) in &mapped.records {
+        let record = Record::decode(bytes).expect("what is written can be read");
         assert_eq!((record.header.principal, record.header.correlation), ("telegraf", "c-1"));
         let Body::Telemetry(telemetry) = record.body else { panic!("it is telemetry") };
-        assert_eq!(telemetry.thing, thing);
+        assert_eq!(telemetry.thing, *thing);
         let mut text = format!(
             "{thing} {} {:?}",
             telemetry.source.as_micros() / 1_000_000 - 1_700_000_000,
@@ -44,7 +46,7 @@ fn mapped(ingest: &Ingest, body: &str) -> (Vec<String>, MappedLines) {
             }
         }
         records.push(text);
-    });
+    }
     (records, mapped)
 }
 

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use egiz_historian::{Historian, ITEMS_MAX};
+use egiz_influx::THING_TAG;
 use egiz_influx::influxql::{Filter, Test};
 use egiz_influx::series::Series as Name;
 use egiz_model::{Timestamp, Value};
@@ -24,8 +25,6 @@ use crate::error::ApiError;
 
 /// Things that are no more and are looked up in history for one statement; the rest is passed over.
 const GONE_MAX: usize = 1_000;
-/// The tag whose value is the whole Thing id.
-const THING_TAG: &str = "thing_id";
 const DEFINITION_TAG: &str = "definition";
 
 /// A series.

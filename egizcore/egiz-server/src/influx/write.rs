@@ -15,14 +15,13 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use egiz_api::{Code, Problem};
-use egiz_influx::Precision;
+use egiz_influx::{Lines, MappedLines, Precision};
 
 use super::params::Params;
 use super::unpack::{Encoding, unpacked};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::ports::{Lines, MappedLines};
 use crate::{body, min_offset, respond, submit};
 
 /// Bytes of records that go to the journal at once.

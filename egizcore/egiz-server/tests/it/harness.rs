@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use egiz_api::{Health, HealthState, PartHealth, RejectedMessage};
 use egiz_historian::Historian;
+use egiz_influx::{Lines, MappedLines};
 use egiz_model::record::{Header, Record, TelemetryWriter};
 use egiz_model::{Quality, QualityReason, Timestamp};
 use egiz_server::{
-    Applied, Backups, Clock, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, RandomSource,
-    RejectedLine, ServeOptions, ServerMetrics, ServerSettings, SubmitError, WriteGate,
+    Applied, Backups, Clock, LineMapper, Ports, ProgramReport, Progress, RandomSource, ServeOptions,
+    ServerMetrics, ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
@@ -156,29 +157,7 @@ impl Default for LineReader {
 
 impl LineMapper for LineReader {
     fn map(&self, lines: &Lines<'_>) -> MappedLines {
-        let source = egiz_ingest::LineSource {
-            received: lines.received,
-            principal: lines.principal,
-            correlation: lines.correlation,
-            place: lines.place,
-            precision: lines.precision,
-            body: lines.body,
-        };
-        let mut records = Vec::new();
-        let mapped = self
-            .ingest
-            .map_lines(&source, &self.rules, |thing, record| records.push((thing.to_owned(), record)));
-        let first_rejected = mapped.first_rejected.into_iter().map(|line| RejectedLine {
-            number: line.number,
-            excerpt: line.excerpt,
-            reason: line.reason,
-        });
-        MappedLines {
-            records,
-            accepted: mapped.accepted,
-            rejected: mapped.rejected,
-            first_rejected: first_rejected.collect(),
-        }
+        self.ingest.map_lines(lines, &self.rules)
     }
 }
 

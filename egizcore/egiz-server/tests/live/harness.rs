@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use egiz_api::{Health, HealthState, RejectedMessage};
+use egiz_influx::{Lines, MappedLines};
 use egiz_model::Timestamp;
 use egiz_model::record::{Body, Header, Preconditions, Record, ThingWrite, WriteOperation};
 use egiz_server::live::{Hub, HubSettings};
 use egiz_server::{
-    Applied, AppliedBatch, LineMapper, Lines, MappedLines, Ports, ProgramReport, Progress, ServeOptions,
-    ServerMetrics, ServerSettings, SubmitError, WriteGate,
+    Applied, AppliedBatch, LineMapper, Ports, ProgramReport, Progress, ServeOptions, ServerMetrics,
+    ServerSettings, SubmitError, WriteGate,
 };
 use egiz_store::{Store, StoreOptions};
 use egiz_twin::{Engine, Limits};
