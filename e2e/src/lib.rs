@@ -12,6 +12,7 @@ pub mod measure;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod program;
+pub mod python;
 pub mod web_socket;
 
 use anyhow::Context as _;

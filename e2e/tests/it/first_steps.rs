@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use anyhow::Context as _;
+use e2e::python::{python, said};
 use e2e::web_socket::Client;
 use e2e::{Program, ProgramOptions, mqtt};
 use serde_json::{Value, json};
@@ -145,19 +147,11 @@ client.loop_stop()
 
 #[tokio::test]
 async fn paho_mqtt_is_acknowledged_and_seen() -> anyhow::Result<()> {
-    let packages = std::env::var("EGIZ_TEST_PYTHONPATH").unwrap_or_default();
     let program = Program::start(ProgramOptions::default()).await?;
     for (version, speed) in [("3", 1400), ("5", 1450)] {
         let payload = json!({"device_id": "mixer-007", "mechanical": {"speed_rpm": speed}}).to_string();
-        let output = Command::new("python3")
-            .env("PYTHONPATH", &packages)
-            .args(["-c", PAHO, &program.mqtt_port.to_string(), version, &payload])
-            .output()?;
-        assert!(
-            output.status.success(),
-            "paho-mqtt over version {version} (installed by `cargo xtask test`): {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let arguments = ["-c", PAHO, &program.mqtt_port.to_string(), version, &payload];
+        said(python().args(arguments)).with_context(|| format!("paho-mqtt over version {version}"))?;
         let mut client = subscribed(&program, "factory:mixer-007").await?;
         client
             .until(|frame| {

@@ -1,10 +1,10 @@
 //! InfluxDB's own client libraries write and read the shipped program as they would a server of theirs, and Grafana's data
 //! source finds what Telegraf wrote, after a crash, too.
 
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use e2e::python::{python, said};
 use e2e::{Program, ProgramOptions};
 use serde_json::{Value, json};
 
@@ -58,15 +58,8 @@ print(json.dumps(found))
 async fn influxdbs_clients_write_and_read() -> anyhow::Result<()> {
     let (mut program, _token) = start().await?;
     let begin = now_s()? - 100;
-    let packages = std::env::var("EGIZ_TEST_PYTHONPATH").unwrap_or_default();
-    let output = Command::new("python3")
-        .args(["-c", CLIENTS, &program.http_port.to_string(), TOKEN, &begin.to_string()])
-        .env("PYTHONPATH", packages)
-        .output()
-        .context("python3 is needed")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "`cargo xtask test` installs what is missing here: {errors}");
-    let found: Value = serde_json::from_slice(&output.stdout)?;
+    let arguments = ["-c", CLIENTS, &program.http_port.to_string(), TOKEN, &begin.to_string()];
+    let found: Value = serde_json::from_slice(&said(python().args(arguments))?)?;
     assert_eq!(found["version"], "1.8.10-openegiz");
     assert_eq!(found["databases"], json!([{"name": "openegiz"}]));
     assert_eq!(found["measurements"], json!([{"name": "cpu"}, {"name": "thermal"}]));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use e2e::certificates::{Authority, ServerFiles};
 use e2e::crowd::Crowd;
+use e2e::python::{python, said};
 use e2e::{Program, ProgramOptions, program};
 
 /// Publishes with QoS 1 over TLS and over WebSocket with TLS, and subscribes; prints what it was told.
@@ -35,25 +36,15 @@ fn listeners(tls: u16, web: u16, files: &ServerFiles) -> String {
 
 #[tokio::test]
 async fn paho_speaks_over_tls_and_over_websocket() -> anyhow::Result<()> {
-    let packages = std::env::var("EGIZ_TEST_PYTHONPATH").unwrap_or_default();
     let (folder, [tls, web]) = (tempfile::tempdir()?, program::free_ports()?);
     let files = Authority::new()?.server(folder.path())?;
     let _program = Program::start(ProgramOptions::default().with(listeners(tls, web, &files))).await?;
     for (transport, port) in [("tcp", tls), ("websockets", web)] {
         let authority = files.authority.clone();
-        let packages = packages.clone();
-        let output = tokio::task::spawn_blocking(move || {
-            let mut python = Command::new("python3");
-            python
-                .env("PYTHONPATH", packages)
-                .args(["-c", PAHO, transport])
-                .arg(port.to_string())
-                .arg(authority);
-            python.output()
+        let speaking = tokio::task::spawn_blocking(move || {
+            said(python().args(["-c", PAHO, transport]).arg(port.to_string()).arg(authority))
         });
-        let output = output.await?.context("python3 is needed; `cargo xtask test` sees to it")?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{transport}: {said}");
+        speaking.await?.with_context(|| format!("over {transport}"))?;
     }
     Ok(())
 }

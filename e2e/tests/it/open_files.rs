@@ -1,9 +1,7 @@
 //! History is files that any tool reads: what pandas, DuckDB, Polars and pyarrow find in them, and in the file that REST
 //! answers, is what REST says.
 
-use std::process::Command;
-
-use anyhow::Context as _;
+use e2e::python::{python, said};
 use e2e::{Program, ProgramOptions};
 use serde_json::{Value, json};
 
@@ -77,17 +75,8 @@ async fn pandas_duckdb_and_polars_read_what_rest_answers() -> anyhow::Result<()>
 
 /// Reads the one file in a folder with every tool.
 fn check(folder: &std::path::Path, expected: &[Value]) -> anyhow::Result<()> {
-    let packages = std::env::var("EGIZ_TEST_PYTHONPATH").unwrap_or_default();
-    let output = Command::new("python3")
-        .args(["-c", READERS])
-        .arg(folder)
-        .arg("factory:oven-001")
-        .env("PYTHONPATH", packages)
-        .output()
-        .context("python3 is needed")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "`cargo xtask test` installs what is missing here: {errors}");
-    let found: Value = serde_json::from_slice(&output.stdout)?;
+    let found = said(python().args(["-c", READERS]).arg(folder).arg("factory:oven-001"))?;
+    let found: Value = serde_json::from_slice(&found)?;
     for reader in ["duckdb", "pandas"] {
         assert_eq!(found[reader], json!(expected), "{reader}");
     }

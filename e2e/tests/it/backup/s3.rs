@@ -1,11 +1,12 @@
 //! The same over the S3 protocol, with a real server of another make: moto, which keeps objects, takes parts and lists as S3
 //! does. It does not check signatures; everything else that backups use it does.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use e2e::ProgramOptions;
+use e2e::python::python;
 
 use super::{KEY, Plant};
 
@@ -25,10 +26,8 @@ impl Storage {
     /// Starts the server and makes a bucket.
     async fn start() -> anyhow::Result<Self> {
         let [port] = e2e::program::free_ports()?;
-        let packages = std::env::var("EGIZ_TEST_PYTHONPATH").unwrap_or_default();
-        let child = Command::new("python3")
+        let child = python()
             .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .env("PYTHONPATH", packages)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
