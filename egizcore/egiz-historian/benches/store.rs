@@ -136,7 +136,7 @@ fn read_back(historian: &Historian, ids: &[String], steps: usize, when: &str) {
         let average: Aggregate = "avg".parse().expect("an aggregate");
         let mut stream = Stream::new(buckets, Numbers::new(average, hold));
         let mut done = Vec::new();
-        samples_of(round).for_each(|sample| stream.push(sample, &mut done).expect("in order"));
+        samples_of(round).for_each(|sample| stream.push(sample.into(), &mut done).expect("in order"));
         stream.finish(&mut done);
         assert!((990..=1001).contains(&done.len()), "{}", done.len());
     });

@@ -2,14 +2,17 @@
 //!
 //! A [`Resolution`] and a time zone cut a range of time into [`Buckets`]; a [`Stream`] takes samples in order of time and
 //! gives back one result for each bucket: the value of an [`Aggregate`] ([`Numbers`]), the durations of states
-//! ([`States`]), a mergeable [`Summary`] ([`Rollups`]), or an aggregate made of such summaries ([`FromRollups`]). [`fill()`]
-//! decides what stands in empty buckets, and [`downsample()`] thins samples for a chart of so many pixels.
+//! ([`States`]), or a mergeable [`Summary`] ([`Summaries`]). [`roll()`] makes [`Rollup`]s, which stand for samples that are
+//! gone. [`fill()`] decides what stands in empty buckets, and [`downsample()`] thins samples for a chart of so many pixels.
 //!
 //! ```text
-//!  samples ──► Stream<Numbers> ──► Bucket ──► fill ──► answer
-//!         └──► Stream<Rollups> ──► Rollup ──► (kept for years) ──► Stream<FromRollups> ──► Bucket
-//!         └──► Stream<States>  ──► StateBucket
-//!         └──► downsample      ──► Point
+//!  samples ─┬─► roll ──► Rollup ──► (kept for years)
+//!           │               │
+//!           └───────┬───────┘
+//!                Piece ─┬─► Stream<Numbers> ──► Bucket ──► fill ──► answer
+//!                       └─► Stream<Summaries> ──► Summary, to be merged with those of other Things
+//!  states ──► Stream<States> ──► StateBucket
+//!  samples ──► downsample ──► Point
 //! ```
 //!
 //! Rules that hold everywhere:
@@ -48,7 +51,7 @@ pub use fill::{Fill, InvalidFill, fill};
 pub use hold::Hold;
 pub use numbers::{Bucket, MAX_PERCENTILE_SAMPLES, Numbers};
 pub use resolution::{InvalidResolution, Resolution, Unit};
-pub use rollup::{FromRollups, Rollup, Rollups};
+pub use rollup::{Piece, Rollup, Summaries, Summarised, roll};
 pub use states::{MAX_STATES, State, StateBucket, StateDuration, StateName, StateValue, States};
 pub use stream::{Gather, Stream, StreamError};
 pub use summary::{At, Summary};

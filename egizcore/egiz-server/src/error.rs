@@ -174,8 +174,8 @@ impl From<StreamError> for ApiError {
                     .limit(allowed as u64)
                     .into()
             }
-            StreamError::OutOfOrder { .. } => {
-                tracing::error!(error = &error as &dyn std::error::Error, "history gave rows out of order");
+            StreamError::OutOfOrder { .. } | StreamError::NeedsSamples(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "history gave what it must not");
                 ApiError::new(Code::Internal, "the server failed; its log has more under this traceId")
             }
         }

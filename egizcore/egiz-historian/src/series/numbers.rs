@@ -1,12 +1,14 @@
 //! One aggregate of the samples of each bucket.
 //!
-//! Everything but a percentile is read off a [`Summary`], so memory does not grow with the number of samples; a percentile
-//! keeps the values of the open bucket, up to [`MAX_PERCENTILE_SAMPLES`], and refuses beyond them rather than guess.
+//! Everything but a percentile is read off a [`Summary`], so memory does not grow with the number of samples, and rollups do
+//! as well as samples. A percentile keeps the values of the open bucket, up to [`MAX_PERCENTILE_SAMPLES`], and refuses beyond
+//! them, and of rollups, rather than guess.
 
 use egiz_model::{Quality, Timestamp};
 
 use super::percentile::percentile;
-use super::{Aggregate, Gather, Hold, Rollups, Sample, Span, StreamError, Summary};
+use super::rollup::Summing;
+use super::{Aggregate, Gather, Hold, NeedsSamples, Piece, Span, StreamError, Summary};
 
 /// How many values a percentile takes in one bucket (64 MB): 30 days at three a second.
 pub const MAX_PERCENTILE_SAMPLES: usize = 8_000_000;
@@ -35,7 +37,7 @@ pub struct Bucket {
 pub struct Numbers {
     aggregate: Aggregate,
     hold: Hold,
-    rollups: Rollups,
+    summing: Summing,
     /// Of the open bucket, for a percentile only.
     values: Vec<f64>,
     max_values: usize,
@@ -48,7 +50,7 @@ impl Numbers {
         Self {
             aggregate,
             hold,
-            rollups: Rollups::new(hold),
+            summing: Summing::new(hold),
             values: Vec::new(),
             max_values: MAX_PERCENTILE_SAMPLES,
         }
@@ -56,20 +58,26 @@ impl Numbers {
 }
 
 impl Gather for Numbers {
-    type Input<'a> = Sample;
+    type Input<'a> = Piece;
     type Output = Bucket;
 
-    fn time_of(input: &Sample) -> Timestamp {
-        input.time
+    fn time_of(input: &Piece) -> Timestamp {
+        input.time()
     }
 
-    fn carry(&mut self, input: Sample) {
-        self.rollups.carry_in(input);
+    fn carry(&mut self, input: Piece) {
+        self.summing.carry_in(&input);
     }
 
-    fn take(&mut self, input: Sample, part: Span) -> Result<(), StreamError> {
-        self.rollups.add(input, part);
-        if let (Aggregate::Percentile(_), Some(value)) = (self.aggregate, input.number()) {
+    fn take(&mut self, input: Piece, part: Span) -> Result<(), StreamError> {
+        self.summing.add(&input, part);
+        if !matches!(self.aggregate, Aggregate::Percentile(_)) {
+            return Ok(());
+        }
+        let Piece::Sample(sample) = input else {
+            return Err(NeedsSamples { aggregate: self.aggregate }.into());
+        };
+        if let Some(value) = sample.number() {
             if self.values.len() == self.max_values {
                 return Err(StreamError::TooManySamples { start: part.start, allowed: self.max_values });
             }
@@ -79,7 +87,7 @@ impl Gather for Numbers {
     }
 
     fn close(&mut self, span: Span, part: Span) -> Bucket {
-        let summary = self.rollups.take_summary(part);
+        let summary = self.summing.take_summary(part);
         let value = match self.aggregate {
             Aggregate::Percentile(percent) => percentile(&mut self.values, percent.get()),
             other => other.of_summary(&summary).expect("only percentiles need the samples"),
@@ -118,13 +126,14 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::series::Sample;
 
     #[test]
     fn a_percentile_refuses_more_samples_than_it_may_keep() {
         let bucket = |hour: i64| {
             Span::new(Timestamp::from_seconds(hour * 3600), Timestamp::from_seconds(hour * 3600 + 3600))
         };
-        let sample = |second| Sample::good(Timestamp::from_seconds(second), 1.0);
+        let sample = |second| Piece::from(Sample::good(Timestamp::from_seconds(second), 1.0));
         let median = "median".parse().expect("known");
         let mut numbers = Numbers { max_values: 2, ..Numbers::new(median, Hold::default()) };
         assert_eq!(numbers.take(sample(0), bucket(0)), Ok(()));

@@ -1,59 +1,161 @@
-//! From samples to summaries of each bucket, and from those to aggregates of larger ones.
+//! Rollups: what is left of the samples of a quarter hour or an hour when the samples are gone.
 //!
-//! [`Rollups`] is what a store runs when it seals a quarter hour; [`FromRollups`] answers long ranges from what it kept. A
-//! rollup belongs to the bucket in which it begins, so ranges and buckets must be cut where rollups are
+//! A rollup stands on its own: the value that was carried into its stretch of time is not in it, only when the first sample
+//! came and which value was held at the end. So what happens to one is the matter of nobody else's: a sample that comes days
+//! late changes the rollup it lies in, and not all that follow. Who reads a row of them, mixed with samples or not, puts the
+//! held values in between ([`Summaries`], [`super::Numbers`]).
+//!
+//! ```text
+//!  samples      ·  · ·   ·        ·  ·            ·  ·  ·
+//!  rollups   ├──[═════════]──┼────[══]───────┼────[══════]──┤    ═ is in the rollup, from its first sample on
+//!            └ held before  ┘└ held by 1st  ┘└ held by 2nd        to its end; ─ is put in by who reads
+//! ```
+//!
+//! Rollups hold values without a limit, since how long a query lets a value count is not known when they are made. Who wants
+//! another [`Hold`] for a time-weighted aggregate needs the samples. So does who wants a percentile.
+//!
+//! A rollup belongs to the bucket in which it lies, so ranges and buckets must be cut where rollups are
 //! ([`super::Buckets::fit_rollups_of`] tells).
 
-use egiz_model::Timestamp;
+use egiz_model::{Quality, Timestamp};
 
-use super::numbers::Bucket;
-use super::{Aggregate, Gather, Hold, NeedsSamples, Sample, Span, StreamError, Summary};
+use super::{Gather, Hold, Sample, Span, StreamError, Summary};
 
-/// The summary of one bucket.
+/// What is left of the samples of one property in one stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rollup {
-    /// Where the bucket begins.
-    pub start: Timestamp,
-    /// What happened in it.
+    /// The stretch of time.
+    pub span: Span,
+    /// When the first sample in it was measured, with a value or without.
+    pub begins: Timestamp,
+    /// What happened in it. Its time-weighted part is of the time from the first sample to the end of the stretch.
     pub summary: Summary,
+    /// The value that was held at the end, and how far to trust it.
+    pub held: Option<(f64, Quality)>,
 }
 
-/// Makes a summary of the samples of each bucket.
+/// A sample, or what is left of many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Piece {
+    /// One sample.
+    Sample(Sample),
+    /// The samples of a stretch of time.
+    Rollup(Rollup),
+}
+
+impl From<Sample> for Piece {
+    fn from(sample: Sample) -> Self {
+        Self::Sample(sample)
+    }
+}
+
+impl From<Rollup> for Piece {
+    fn from(rollup: Rollup) -> Self {
+        Self::Rollup(rollup)
+    }
+}
+
+impl Piece {
+    /// When it was measured, or begins.
+    pub(super) fn time(&self) -> Timestamp {
+        match self {
+            Self::Sample(sample) => sample.time,
+            Self::Rollup(rollup) => rollup.span.start,
+        }
+    }
+}
+
+/// The rollups of `micros` each, at multiples of it since 1970, of pieces that ascend and of which none crosses one of their
+/// borders. Stretches in which nothing was measured have none.
+///
+/// # Panics
+/// If pieces do not ascend.
+#[must_use]
+pub fn roll(pieces: impl IntoIterator<Item = Piece>, micros: i64) -> Vec<Rollup> {
+    let span_of = |time: Timestamp| {
+        let start = time.as_micros().div_euclid(micros).saturating_mul(micros);
+        Span::new(Timestamp::from_micros(start), Timestamp::from_micros(start.saturating_add(micros)))
+    };
+    let mut rollups: Vec<Rollup> = Vec::new();
+    let mut open: Option<(Span, Timestamp, Summing)> = None;
+    let mut last = None;
+    for piece in pieces {
+        let time = piece.time();
+        assert!(last.is_none_or(|last| last < time), "the store gives samples in order of time");
+        last = Some(time);
+        if let Some((span, begins, summing)) = open.take_if(|(span, ..)| !span.contains(time)) {
+            rollups.push(summing.into_rollup(span, begins));
+        }
+        let (span, _, summing) = open.get_or_insert_with(|| {
+            let begins = match &piece {
+                Piece::Sample(sample) => sample.time,
+                Piece::Rollup(rollup) => rollup.begins,
+            };
+            (span_of(time), begins, Summing::new(Hold::default()))
+        });
+        summing.add(&piece, *span);
+    }
+    rollups.extend(open.map(|(span, begins, summing)| summing.into_rollup(span, begins)));
+    rollups
+}
+
+impl Rollup {
+    /// The rollup of what lies in the same stretch of time in two places, such as a Thing's samples before and after it got
+    /// another template. Exact where one ends before the other begins.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Self {
+        let (early, late) = if self.begins <= other.begins { (self, other) } else { (other, self) };
+        let mut before = early.summary;
+        if let Some((value, _)) = early.held {
+            // The early one took its last value to hold until the end.
+            let micros = Span::new(late.begins, early.span.end).micros();
+            before.integral -= value * seconds(micros);
+            before.covered_micros = before.covered_micros.saturating_sub(micros).max(0);
+        }
+        Self { summary: before.merge(&late.summary), held: late.held, ..*early }
+    }
+}
+
+/// Sums up pieces, with the values held between them.
 #[derive(Debug, Clone)]
-pub struct Rollups {
+pub(super) struct Summing {
     hold: Hold,
     held: Option<Sample>,
     summary: Summary,
 }
 
-/// Makes an aggregate of the summaries that lie in each bucket.
-#[derive(Debug, Clone)]
-pub struct FromRollups {
-    aggregate: Aggregate,
-    hold: Hold,
-    merged: Summary,
-}
-
-impl Rollups {
+impl Summing {
     /// Holds values so long.
-    #[must_use]
-    pub fn new(hold: Hold) -> Self {
+    pub(super) fn new(hold: Hold) -> Self {
         Self { hold, held: None, summary: Summary::default() }
     }
 
-    /// Takes note of the last sample before what follows.
-    pub(super) fn carry_in(&mut self, sample: Sample) {
-        self.held = sample.number().map(|value| Sample { value, ..sample });
+    /// Takes note of the last piece before what follows.
+    pub(super) fn carry_in(&mut self, piece: &Piece) {
+        self.held = match piece {
+            Piece::Sample(sample) => sample.number().map(|value| Sample { value, ..*sample }),
+            Piece::Rollup(Rollup { span, held, .. }) => {
+                held.map(|(value, quality)| Sample { time: span.end, value, quality })
+            }
+        };
     }
 
-    /// Takes a sample of `part`.
-    pub(super) fn add(&mut self, sample: Sample, part: Span) {
-        self.settle(sample.time, part);
-        match sample.number() {
-            Some(value) => self.summary.add(&sample, value),
-            None => self.summary.excluded += 1,
+    /// Takes a piece of `part`.
+    pub(super) fn add(&mut self, piece: &Piece, part: Span) {
+        match piece {
+            Piece::Sample(sample) => {
+                self.settle(sample.time, part);
+                match sample.number() {
+                    Some(value) => self.summary.add(sample, value),
+                    None => self.summary.excluded += 1,
+                }
+            }
+            Piece::Rollup(rollup) => {
+                self.settle(rollup.begins, part);
+                self.summary = self.summary.merge(&rollup.summary);
+            }
         }
-        self.carry_in(sample);
+        self.carry_in(piece);
     }
 
     /// Ends `part`, and begins anew with the value that is held.
@@ -62,71 +164,63 @@ impl Rollups {
         std::mem::take(&mut self.summary)
     }
 
-    /// Accounts for the held value until the next sample.
+    /// Accounts for the held value until the next piece.
     fn settle(&mut self, until: Timestamp, part: Span) {
         let Some(held) = self.held else { return };
         let micros = self.hold.micros_within(held.time, until, part);
         if micros > 0 {
             self.summary.integral += held.value * seconds(micros);
             self.summary.covered_micros += micros;
-            self.summary.held_uncertain |= held.quality != egiz_model::Quality::Good;
+            self.summary.held_uncertain |= held.quality != Quality::Good;
         }
     }
+
+    fn into_rollup(mut self, span: Span, begins: Timestamp) -> Rollup {
+        let held = self.held.map(|sample| (sample.value, sample.quality));
+        Rollup { span, begins, summary: self.take_summary(span), held }
+    }
 }
 
-impl Gather for Rollups {
-    type Input<'a> = Sample;
-    type Output = Rollup;
+/// What happened in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summarised {
+    /// Where the bucket begins.
+    pub start: Timestamp,
+    /// What happened in it, the value that was carried into it included.
+    pub summary: Summary,
+}
 
-    fn time_of(input: &Sample) -> Timestamp {
-        input.time
+/// Sums up each bucket.
+#[derive(Debug, Clone)]
+pub struct Summaries(Summing);
+
+impl Summaries {
+    /// Holds values so long.
+    #[must_use]
+    pub fn new(hold: Hold) -> Self {
+        Self(Summing::new(hold))
+    }
+}
+
+impl Gather for Summaries {
+    type Input<'a> = Piece;
+    type Output = Summarised;
+
+    fn time_of(input: &Piece) -> Timestamp {
+        input.time()
     }
 
-    fn carry(&mut self, input: Sample) {
-        self.carry_in(input);
+    fn carry(&mut self, input: Piece) {
+        self.0.carry_in(&input);
     }
 
-    fn take(&mut self, input: Sample, part: Span) -> Result<(), StreamError> {
-        self.add(input, part);
+    fn take(&mut self, input: Piece, part: Span) -> Result<(), StreamError> {
+        self.0.add(&input, part);
         Ok(())
     }
 
-    fn close(&mut self, span: Span, part: Span) -> Rollup {
-        Rollup { start: span.start, summary: self.take_summary(part) }
-    }
-}
-
-impl FromRollups {
-    /// Merges summaries for an aggregate. Of `hold` only the end of what is known matters: how long values were held was
-    /// decided when the summaries were made.
-    ///
-    /// # Errors
-    /// The aggregate cannot be had from summaries.
-    pub fn new(aggregate: Aggregate, hold: Hold) -> Result<Self, NeedsSamples> {
-        aggregate.of_summary(&Summary::default())?;
-        Ok(Self { aggregate, hold, merged: Summary::default() })
-    }
-}
-
-impl Gather for FromRollups {
-    type Input<'a> = Rollup;
-    type Output = Bucket;
-
-    fn time_of(input: &Rollup) -> Timestamp {
-        input.start
-    }
-
-    fn carry(&mut self, _: Rollup) {}
-
-    fn take(&mut self, input: Rollup, _: Span) -> Result<(), StreamError> {
-        self.merged = self.merged.merge(&input.summary);
-        Ok(())
-    }
-
-    fn close(&mut self, span: Span, part: Span) -> Bucket {
-        let summary = std::mem::take(&mut self.merged);
-        let value = self.aggregate.of_summary(&summary).expect("asked in the constructor");
-        Bucket::new(span, value, self.aggregate, &summary, self.hold.is_partial(span, part))
+    fn close(&mut self, span: Span, part: Span) -> Summarised {
+        Summarised { start: span.start, summary: self.0.take_summary(part) }
     }
 }
 

@@ -15,7 +15,7 @@
 
 use egiz_model::Timestamp;
 
-use super::{Buckets, Span};
+use super::{Buckets, NeedsSamples, Span};
 
 /// What makes one result of the inputs of each bucket.
 pub trait Gather {
@@ -41,7 +41,7 @@ pub trait Gather {
 }
 
 /// Why a stream of samples has no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum StreamError {
     /// Samples must come in ascending order, one at a time.
     #[error("a sample of {time} came after one of {last}; samples must ascend and have a time of their own")]
@@ -62,6 +62,9 @@ pub enum StreamError {
         /// How many samples it may have.
         allowed: usize,
     },
+    /// A percentile cannot be had of rollups.
+    #[error(transparent)]
+    NeedsSamples(#[from] NeedsSamples),
     /// A property with that many values has no states.
     #[error(
         "the bucket from {start} has more than {allowed} different states; ask for a shorter range or a finer resolution"

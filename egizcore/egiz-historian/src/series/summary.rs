@@ -5,8 +5,8 @@
 //! derivative and the counter rate mean nothing then, since they follow one series. Percentiles cannot be had from a
 //! summary at all.
 //!
-//! The time-weighted part was reckoned with one [`super::Hold`], which is not written down here: whoever keeps summaries
-//! keeps that too.
+//! The time-weighted part was reckoned with one [`super::Hold`], which is not written down here: rollups, which are kept, all
+//! have the same.
 //!
 //! # Source
 //! Squared deviations: B. P. Welford, *Note on a Method for Calculating Corrected Sums of Squares and Products*,
@@ -16,7 +16,8 @@
 
 use egiz_model::{Quality, Timestamp};
 
-use super::{Hold, Rollups, Sample, Span};
+use super::rollup::Summing;
+use super::{Hold, Sample, Span};
 
 /// A value and when it was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,15 +67,15 @@ impl Summary {
     #[must_use]
     pub fn of(span: Span, carry_in: Option<Sample>, samples: &[Sample], hold: Hold) -> Self {
         assert!(samples.is_sorted_by(|a, b| a.time < b.time), "the store gives samples in order of time");
-        let mut rollups = Rollups::new(hold);
+        let mut summing = Summing::new(hold);
         if let Some(sample) = carry_in {
-            rollups.carry_in(sample);
+            summing.carry_in(&sample.into());
         }
         samples
             .iter()
             .filter(|sample| span.contains(sample.time))
-            .for_each(|&sample| rollups.add(sample, span));
-        rollups.take_summary(span)
+            .for_each(|&sample| summing.add(&sample.into(), span));
+        summing.take_summary(span)
     }
 
     /// The summary of both stretches of time, which do not overlap; in either order.

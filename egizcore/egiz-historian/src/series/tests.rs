@@ -50,6 +50,10 @@ fn samples(text: &str) -> Vec<Sample> {
         .collect()
 }
 
+fn pieces(samples: &[Sample]) -> Vec<Piece> {
+    samples.iter().copied().map(Piece::from).collect()
+}
+
 fn any_quality() -> impl Strategy<Value = Quality> {
     prop_oneof![6 => Just(Quality::Good), 1 => Just(Quality::Uncertain), 1 => Just(Quality::Bad)]
 }

@@ -136,7 +136,7 @@ pub(super) fn properties(
             let Gathered::Numbers(running) = &mut track.gathered else { return Ok(()) };
             for sample in samples {
                 for (_, running) in running.iter_mut() {
-                    running.push(*sample)?;
+                    running.push((*sample).into())?;
                 }
             }
             Ok(())

@@ -12,7 +12,7 @@ use egiz_api::{
     Code, HistoryBucket, HistoryGroup, HistoryGroupResult, HistoryQuery, HistoryResult, Problem,
     PropertyHistory,
 };
-use egiz_historian::series::{Aggregate, Rollup, Rollups, Span, Stream, Summary};
+use egiz_historian::series::{Aggregate, Span, Stream, Summaries, Summarised, Summary};
 use egiz_model::{Quality, Timestamp};
 use serde_json::Value;
 
@@ -263,25 +263,25 @@ fn together(walk: &Walk, question: &Question) -> Result<Vec<PropertyHistory>, Ap
     }
     for thing in &question.things {
         let of = Of { thing, range: question.range, selection: &question.selection };
-        let mut of_thing: Vec<(Key, Stream<Rollups>, Vec<Rollup>)> = Vec::new();
+        let mut of_thing: Vec<(Key, Stream<Summaries>, Vec<Summarised>)> = Vec::new();
         each_number(walk, &of, question.asked.looks_back(), |key, samples| {
             let place = of_thing.iter().position(|(known, ..)| known == key).unwrap_or_else(|| {
-                let rollups = Rollups::new(question.asked.hold);
+                let summaries = Summaries::new(question.asked.hold);
                 of_thing.push((
                     key.clone(),
-                    Stream::new(question.asked.buckets.clone(), rollups),
+                    Stream::new(question.asked.buckets.clone(), summaries),
                     Vec::new(),
                 ));
                 of_thing.len() - 1
             });
             let (_, stream, done) = &mut of_thing[place];
-            samples.iter().try_for_each(|sample| Ok(stream.push(*sample, done)?))
+            samples.iter().try_for_each(|sample| Ok(stream.push((*sample).into(), done)?))
         })?;
         for (key, stream, mut done) in of_thing {
             stream.finish(&mut done);
             let place = pool(&mut pools, &key, question, spans.len(), &mut budget)?;
-            for (total, rollup) in pools[place].summaries.iter_mut().zip(&done) {
-                *total = total.merge(&rollup.summary);
+            for (total, own) in pools[place].summaries.iter_mut().zip(&done) {
+                *total = total.merge(&own.summary);
             }
         }
     }

@@ -27,7 +27,8 @@ fn check(aggregate: &str, text: &str, expected: [Option<f64>; 2]) {
 
 fn check_held(aggregate: &str, text: &str, hold: Hold, expected: [Option<f64>; 2]) {
     let numbers = Numbers::new(aggregate.parse().expect(aggregate), hold);
-    let got = Stream::new(buckets(span(0, 120), "1m"), numbers).run(samples(text)).expect("in order");
+    let got =
+        Stream::new(buckets(span(0, 120), "1m"), numbers).run(pieces(&samples(text))).expect("in order");
     let values: Vec<Option<f64>> = got.iter().map(|bucket| bucket.value).collect();
     assert_eq!(values.len(), 2);
     assert!(values.iter().zip(expected).all(|(a, b)| are_close(*a, b)), "{aggregate} of {text}: {values:?}");
@@ -100,7 +101,7 @@ fn what_overflows_is_no_value() {
 #[test]
 fn rounding_leaves_no_trace_in_equal_values() {
     let equal = |aggregate: Aggregate| {
-        let values = (0..60).map(|second| Sample::good(at(second), 0.1));
+        let values = (0..60).map(|second| Sample::good(at(second), 0.1).into());
         let numbers = Numbers::new(aggregate, Hold::default());
         Stream::new(buckets(span(0, 60), "1m"), numbers).run(values).expect("in order")[0].value
     };
@@ -115,7 +116,7 @@ fn a_bucket_shows_its_quality_and_whether_it_is_whole() {
     let run = |aggregate: &str| {
         let numbers = Numbers::new(aggregate.parse().expect("known"), hold);
         Stream::new(buckets(span(30, 260), "1m"), numbers)
-            .run(samples("10=1? 40=2 70=5? 80=7! 130=8!"))
+            .run(pieces(&samples("10=1? 40=2 70=5? 80=7! 130=8!")))
             .expect("in order")
             .iter()
             .map(|bucket| (bucket.quality, bucket.count, bucket.excluded, bucket.is_partial))
@@ -139,7 +140,8 @@ fn a_bucket_shows_its_quality_and_whether_it_is_whole() {
 fn samples_out_of_order_are_refused() {
     for text in ["5=1 5=2", "5=1 4=2", "-5=1 -6=1", "130=1 20=1"] {
         let numbers = Numbers::new(Aggregate::Avg, Hold::default());
-        let error = Stream::new(buckets(span(0, 120), "1m"), numbers).run(samples(text)).expect_err(text);
+        let error =
+            Stream::new(buckets(span(0, 120), "1m"), numbers).run(pieces(&samples(text))).expect_err(text);
         assert!(error.to_string().contains("must ascend"), "{error}");
     }
 }
@@ -150,7 +152,7 @@ fn buckets_are_handed_over_as_soon_as_they_end() {
     let mut finished = Vec::new();
     let mut counts = Vec::new();
     for sample in samples("-1=1 0=1 59=1 60=1 190=1 299=1 300=1") {
-        stream.push(sample, &mut finished).expect("in order");
+        stream.push(sample.into(), &mut finished).expect("in order");
         counts.push(finished.len());
     }
     assert_eq!(counts, [0, 0, 0, 1, 3, 4, 4]);
@@ -170,7 +172,7 @@ proptest! {
         for name in ALL {
             let aggregate = name.parse().expect(name);
             let got = Stream::new(buckets(range, resolution), Numbers::new(aggregate, hold))
-                .run(samples.iter().copied())
+                .run(pieces(&samples))
                 .expect("in order");
             let spans: Vec<Span> = buckets(range, resolution).collect();
             prop_assert_eq!(got.len(), spans.len());
@@ -197,7 +199,7 @@ proptest! {
         let samples = (0..).zip(&values).map(|(index, value)| Sample::good(at(index * spread), *value));
         for name in ALL {
             let numbers = Numbers::new(name.parse().expect(name), Hold::default());
-            let got = Stream::new(buckets(span(0, 1000), "1m"), numbers).run(samples.clone()).expect("in order");
+            let got = Stream::new(buckets(span(0, 1000), "1m"), numbers).run(samples.clone().map(Piece::from)).expect("in order");
             prop_assert!(got.iter().all(|bucket| bucket.value.is_none_or(f64::is_finite)), "{}", name);
         }
     }

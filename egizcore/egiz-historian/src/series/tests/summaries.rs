@@ -112,21 +112,84 @@ proptest! {
     }
 
     #[test]
-    fn buckets_from_rollups_equal_those_from_samples(samples in any_samples(), hold in any_hold()) {
+    fn buckets_of_rollups_and_samples_equal_those_of_samples(
+        samples in any_samples(),
+        rolled in prop::collection::vec(any::<bool>(), 48),
+        hold_until in prop_oneof![Just(Timestamp::MAX), (600..700_i64).prop_map(at)],
+    ) {
+        let hold = Hold { max_micros: None, known_until: hold_until };
         let range = span(0, 600);
-        let rollups =
-            Stream::new(buckets(range, "15s"), Rollups::new(hold)).run(samples.iter().copied()).expect("in order");
+        let quarter = |time: Timestamp| time.as_micros().div_euclid(15_000_000);
+        let is_rolled = |number: i64| usize::try_from(number + 4).is_ok_and(|index| rolled[index % 48]);
+        let rollups = roll(samples.iter().copied().map(Piece::from), 15_000_000);
+        let mut mixed: Vec<Piece> =
+            rollups.iter().filter(|rollup| is_rolled(quarter(rollup.span.start))).copied().map(Piece::from).collect();
+        mixed.extend(samples.iter().filter(|sample| !is_rolled(quarter(sample.time))).copied().map(Piece::from));
+        mixed.sort_by_key(Piece::time);
         for name in aggregates::ALL {
             let aggregate: Aggregate = name.parse().expect(name);
-            let Ok(from_rollups) = FromRollups::new(aggregate, hold) else { continue };
-            let got = Stream::new(buckets(range, "1m"), from_rollups).run(rollups.iter().copied()).expect("in order");
-            let expected = Stream::new(buckets(range, "1m"), Numbers::new(aggregate, hold))
-                .run(samples.iter().copied())
-                .expect("in order");
+            if matches!(aggregate, Aggregate::Percentile(_)) {
+                continue;
+            }
+            let of = |pieces: Vec<Piece>| {
+                Stream::new(buckets(range, "1m"), Numbers::new(aggregate, hold)).run(pieces).expect("in order")
+            };
+            let (got, expected) = (of(mixed.clone()), of(pieces(&samples)));
             for (got, expected) in got.iter().zip(&expected) {
                 prop_assert!(are_close(got.value, expected.value), "{}: {:?}, wanted {:?}", name, got, expected);
                 prop_assert_eq!(Bucket { value: None, ..*got }, Bucket { value: None, ..*expected });
             }
         }
     }
+
+    #[test]
+    fn rollups_of_rollups_are_those_of_the_samples(samples in any_samples()) {
+        let quarters = roll(pieces(&samples), 15_000_000);
+        let of_quarters = roll(quarters.into_iter().map(Piece::from), 60_000_000);
+        let of_samples = roll(pieces(&samples), 60_000_000);
+        prop_assert_eq!(of_quarters.len(), of_samples.len());
+        for (a, b) in of_quarters.iter().zip(&of_samples) {
+            prop_assert_eq!((a.span, a.begins, a.held), (b.span, b.begins, b.held));
+            check_same(&a.summary, &b.summary)?;
+        }
+    }
+
+    #[test]
+    fn rollups_of_two_places_are_put_beside_each_other(samples in any_samples(), cut in 0..40_usize) {
+        let (early, late) = samples.split_at(cut.min(samples.len()));
+        let whole = roll(pieces(&samples), 60_000_000);
+        let (early, late) = (roll(pieces(early), 60_000_000), roll(pieces(late), 60_000_000));
+        for expected in whole {
+            let of_span = |rollups: &[Rollup]| rollups.iter().find(|rollup| rollup.span == expected.span).copied();
+            let got = match (of_span(&early), of_span(&late)) {
+                (Some(early), Some(late)) => {
+                    prop_assert_eq!(early.beside(&late).begins, late.beside(&early).begins);
+                    late.beside(&early)
+                }
+                (one, other) => one.or(other).expect("it lies in one of both"),
+            };
+            prop_assert_eq!((got.begins, got.held), (expected.begins, expected.held));
+            let uncertain = |summary: Summary| Summary { held_uncertain: false, ..summary };
+            check_same(&uncertain(got.summary), &uncertain(expected.summary))?;
+        }
+    }
+}
+
+#[test]
+fn a_percentile_of_rollups_is_refused() {
+    let rollups = roll(pieces(&samples("0=1 10=2")), 15_000_000);
+    let median = Numbers::new("median".parse().expect("known"), Hold::default());
+    let refused = Stream::new(buckets(span(0, 60), "1m"), median).run(rollups.into_iter().map(Piece::from));
+    assert!(matches!(refused, Err(StreamError::NeedsSamples(_))), "{refused:?}");
+}
+
+#[test]
+fn a_rollup_stands_on_its_own() {
+    let rollups = roll(pieces(&samples("10=4 65=1! 70=2 80=3? 130=5!")), 60_000_000);
+    let begins: Vec<Timestamp> = rollups.iter().map(|rollup| rollup.begins).collect();
+    assert_eq!(begins, [at(10), at(65), at(130)]);
+    let held: Vec<_> = rollups.iter().map(|rollup| rollup.held).collect();
+    assert_eq!(held, [Some((4.0, Quality::Good)), Some((3.0, Quality::Uncertain)), None]);
+    let covered: Vec<i64> = rollups.iter().map(|rollup| rollup.summary.covered_micros / 1_000_000).collect();
+    assert_eq!(covered, [50, 50, 0]);
 }
