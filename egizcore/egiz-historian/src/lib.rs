@@ -18,6 +18,7 @@ mod head;
 mod leb128;
 mod manifest;
 mod part;
+mod rolled;
 mod scale;
 pub mod series;
 mod store;
@@ -29,7 +30,7 @@ pub use head::RowWriter;
 pub use manifest::ManifestError;
 pub use part::PartError;
 pub use store::{
-    Counts, FileInForce, Historian, HistoryError, Intake, PropertyState, Recovery, Rows, Settings, States,
-    Status, ThingState,
+    Counts, FileInForce, Historian, HistoryError, Intake, PropertyState, Recovery, Rolled, Rows, Settings,
+    States, Status, Stretch, ThingState,
 };
 pub use table::Reading;

@@ -1,6 +1,6 @@
 //! Which parts are in force, and up to which record of the journal they reach.
 //!
-//! The file `MANIFEST` is `openegiz-manifest <crc32c of the rest, 8 hexadecimal digits>`, a line end, and JSON (version 1).
+//! The file `MANIFEST` is `openegiz-manifest <crc32c of the rest, 8 hexadecimal digits>`, a line end, and JSON (version 2, which has rollups; version 1 is read).
 //! It is replaced as a whole: written under another name, synced, renamed, and the folder synced. A part that is not named
 //! in it is not there; one that is named was synced before.
 
@@ -14,7 +14,7 @@ use crate::disk::Disk;
 const NAME: &str = "MANIFEST";
 const UNDER_WAY: &str = "MANIFEST.under-way";
 const MAGIC: &str = "openegiz-manifest ";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub(crate) struct Manifest {
 
 /// What a part is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Level {
     /// Sealed from memory.
     Sealed,
@@ -39,6 +39,28 @@ pub(crate) enum Level {
     Day,
     /// The last value of everything when its day began.
     Keyframe,
+    /// Rollups of the quarter hours of a day.
+    Quarters,
+    /// Those of a month that is over; its day is the first of the month.
+    QuartersOfMonth,
+    /// Rollups of the hours of a month that is over.
+    HoursOfMonth,
+}
+
+impl Level {
+    /// Whether its rows are what machines said.
+    pub(crate) fn has_samples(self) -> bool {
+        matches!(self, Self::Sealed | Self::Merged | Self::Day)
+    }
+
+    /// How long the stretch of time is that each of its rows sums up; nothing where they do not.
+    pub(crate) fn rollup_micros(self) -> Option<i64> {
+        match self {
+            Self::Quarters | Self::QuartersOfMonth => Some(900_000_000),
+            Self::HoursOfMonth => Some(3_600_000_000),
+            Self::Sealed | Self::Merged | Self::Day | Self::Keyframe => None,
+        }
+    }
 }
 
 /// One part.
@@ -60,6 +82,28 @@ pub(crate) struct Entry {
     pub(crate) bytes: u64,
     /// CRC-32C of the file's footer; its pages have checksums of their own.
     pub(crate) footer_crc32c: u32,
+    /// Whether its rows are in rollups.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) is_rolled: bool,
+    /// Of a month's rollups, the days that are in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) days: Vec<i64>,
+}
+
+impl Entry {
+    /// Whether the rollups of a day are in it.
+    pub(crate) fn has_rolled(&self, day: i64) -> bool {
+        match self.level {
+            Level::Quarters => self.day == day,
+            Level::QuartersOfMonth | Level::HoursOfMonth => self.days.contains(&day),
+            Level::Sealed | Level::Merged | Level::Day | Level::Keyframe => false,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Why a manifest cannot be used.
@@ -108,7 +152,7 @@ impl Manifest {
         if u32::from_str_radix(crc, 16).ok() != Some(crc32c::crc32c(json.as_bytes())) {
             return Err(damaged("its checksum does not hold"));
         }
-        let manifest: Self =
+        let mut manifest: Self =
             serde_json::from_str(json).map_err(|error| ManifestError::Damaged(error.to_string()))?;
         if manifest.version > VERSION {
             return Err(ManifestError::Damaged(format!(
@@ -116,6 +160,7 @@ impl Manifest {
                 manifest.version
             )));
         }
+        manifest.version = VERSION;
         Ok(manifest)
     }
 
@@ -136,6 +181,13 @@ impl Manifest {
         disk.rename(UNDER_WAY, NAME)?;
         disk.sync_folder()?;
         Ok(())
+    }
+
+    /// Whether nothing is left of a family's day but its rollups. What still comes of it would stand alone beside them.
+    pub(crate) fn is_closed(&self, day: i64, family: &str) -> bool {
+        let mut of_family = self.parts.iter().filter(|entry| entry.family == family);
+        of_family.clone().any(|entry| entry.has_rolled(day))
+            && !of_family.any(|entry| entry.level.has_samples() && entry.day == day)
     }
 
     /// Whether the file belongs to the manifest itself.
@@ -163,6 +215,8 @@ mod tests {
             last: 9,
             bytes: 1234,
             footer_crc32c: 77,
+            is_rolled: false,
+            days: Vec::new(),
         };
         Manifest { next_offset: 42, next_number: 2, parts: vec![part], ..Manifest::default() }
     }
@@ -176,12 +230,29 @@ mod tests {
         assert_eq!(Manifest::read(&disk).expect("whole"), Some(manifest()));
     }
 
-    /// The bytes of version 1; what is written must stay readable.
+    fn with_rollups() -> Manifest {
+        let mut manifest = manifest();
+        let day = Entry { level: Level::Day, is_rolled: true, ..manifest.parts[0].clone() };
+        let of = |level| Entry { level, ..manifest.parts[0].clone() };
+        let month = |level| Entry { day: 20_513, days: vec![20_513, 20_515], ..of(level) };
+        manifest.parts =
+            vec![day, of(Level::Quarters), month(Level::QuartersOfMonth), month(Level::HoursOfMonth)];
+        manifest
+    }
+
+    /// The bytes of version 1; what was written must stay readable.
     #[test]
-    fn version_1_stays_as_it_is() {
+    fn version_1_is_read() {
         let golden = include_str!("../tests/golden/manifest-v1");
-        assert_eq!(std::str::from_utf8(&manifest().encode()), Ok(golden));
         assert_eq!(Manifest::decode(golden.as_bytes()).expect("whole"), manifest());
+    }
+
+    /// The bytes of version 2; what is written must stay readable.
+    #[test]
+    fn version_2_stays_as_it_is() {
+        let golden = include_str!("../tests/golden/manifest-v2");
+        assert_eq!(std::str::from_utf8(&with_rollups().encode()), Ok(golden));
+        assert_eq!(Manifest::decode(golden.as_bytes()).expect("whole"), with_rollups());
     }
 
     #[test]

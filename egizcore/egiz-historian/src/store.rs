@@ -18,10 +18,12 @@ mod merge;
 mod past;
 mod plan;
 mod read;
+mod roll;
+mod rolled;
 mod seal;
 mod span;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -36,6 +38,7 @@ use crate::part::{Part, PartError};
 pub use copy::FileInForce;
 pub use past::{PropertyState, States, ThingState};
 pub use read::Rows;
+pub use rolled::{Rolled, Stretch};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -46,6 +49,10 @@ pub struct Settings {
     pub retention_days: u32,
     /// The same for Things of a definition, where it is another number.
     pub retention_of: BTreeMap<String, u32>,
+    /// Days for which rollups of quarter hours are kept.
+    pub quarters_days: u32,
+    /// The same of hours.
+    pub hours_days: u32,
     /// Bytes that all files may take. Where they take more, the oldest days go; nothing means no such bound.
     pub disk_budget: Option<u64>,
     /// Parts of one day and family that are put together while the day goes on.
@@ -59,6 +66,8 @@ impl Default for Settings {
         Self {
             retention_days: 30,
             retention_of: BTreeMap::new(),
+            quarters_days: 400,
+            hours_days: 3660,
             disk_budget: None,
             parts_to_merge: 12,
             day_grace_micros: 3_600_000_000,
@@ -71,6 +80,14 @@ impl Settings {
     fn oldest_day(&self, family: &str, now: i64) -> i64 {
         let days = self.retention_of.get(family).unwrap_or(&self.retention_days);
         day_of(now) - i64::from(*days)
+    }
+
+    fn oldest_quarters_day(&self, now: i64) -> i64 {
+        day_of(now) - i64::from(self.quarters_days)
+    }
+
+    fn oldest_hours_day(&self, now: i64) -> i64 {
+        day_of(now) - i64::from(self.hours_days)
     }
 
     fn longest_retention_days(&self) -> u32 {
@@ -90,6 +107,16 @@ pub enum HistoryError {
     /// The folder.
     #[error("the history's folder cannot be used")]
     Folder(#[source] std::io::Error),
+}
+
+impl HistoryError {
+    /// Whether the disk did not give or take bytes, such as one that is full.
+    fn is_of_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Folder(_) | Self::Part(PartError::Io { .. }) | Self::Manifest(ManifestError::Io(_))
+        )
+    }
 }
 
 /// What was found when the history was opened.
@@ -129,9 +156,11 @@ pub struct Status {
     pub disk_bytes: u64,
     /// The bytes that they may take.
     pub disk_budget: Option<u64>,
-    /// Rows in them.
+    /// Those of `disk_bytes` that rollups take.
+    pub rollup_bytes: u64,
+    /// Rows in them, those of rollups left out.
     pub rows: u64,
-    /// Samples in them.
+    /// Samples in these.
     pub samples: u64,
     /// The offset of the first record that is not sealed.
     pub sealed_before: Offset,
@@ -147,11 +176,20 @@ pub struct Historian {
     /// Held by who seals. Merging a long day must not hold that up, so it has a lock of its own.
     sealing: Mutex<()>,
     /// Held by who merges, sums up or drops parts.
-    maintaining: Mutex<()>,
+    maintaining: Mutex<Maintaining>,
     /// Held while a manifest is put in force.
     changing: Mutex<()>,
     /// The number of the next part.
     next_number: AtomicU64,
+}
+
+/// What is remembered from one piece of maintenance to the next.
+#[derive(Default)]
+struct Maintaining {
+    /// Parts that turned out to be damaged. They stay in force, for what can still be read of them.
+    damaged: BTreeSet<String>,
+    /// The disk did not take what the last one wrote.
+    is_pressed: bool,
 }
 
 struct State {
@@ -238,7 +276,7 @@ impl Historian {
             settings,
             state: Mutex::new(state),
             sealing: Mutex::new(()),
-            maintaining: Mutex::new(()),
+            maintaining: Mutex::default(),
             changing: Mutex::new(()),
             next_number,
         };
@@ -266,14 +304,18 @@ impl Historian {
         let state = self.state.lock();
         let manifest = &state.published.manifest;
         let sealing = state.sealing.as_deref();
+        let is_rollup = |entry: &&Entry| entry.level.rollup_micros().is_some();
+        let rollups = || manifest.parts.iter().filter(is_rollup);
+        let of_rows = || manifest.parts.iter().filter(|entry| !is_rollup(entry));
         Status {
             head_rows: state.head.rows + sealing.map_or(0, |head| head.rows),
             head_bytes: state.head_bytes(),
             parts: manifest.parts.len(),
             disk_bytes: manifest.parts.iter().map(|entry| entry.bytes).sum(),
             disk_budget: self.settings.disk_budget,
-            rows: manifest.parts.iter().map(|entry| entry.rows).sum(),
-            samples: manifest.parts.iter().map(|entry| entry.samples).sum(),
+            rows: of_rows().map(|entry| entry.rows).sum(),
+            samples: of_rows().map(|entry| entry.samples).sum(),
+            rollup_bytes: rollups().map(|entry| entry.bytes).sum(),
             sealed_before: manifest.next_offset,
             counts: state.counts,
         }

@@ -12,10 +12,11 @@
 
 use std::ops::Range;
 
-use egiz_model::{Quality, QualityReason, Value};
+use egiz_model::{Quality, QualityReason, Timestamp, Value};
 
 use crate::cell::{Cell, Texts};
 use crate::column::{ColumnKey, Place};
+use crate::series::Sample;
 
 /// One column of a table. Cells missing at the end are absent.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,6 +175,32 @@ impl Table {
         let begin = self.times.partition_point(|time| *time < from);
         let end = self.times.partition_point(|time| *time < to);
         begin..end.max(begin)
+    }
+
+    /// The numbers of a property, or of one item of its lists. Where there is no number in a row that has the property,
+    /// there is a sample of bad quality.
+    pub(crate) fn samples(&self, feature: &str, property: &str, item: Option<u8>) -> Vec<Sample> {
+        let at = |place| self.columns.iter().find(|column| column.key.is_at(feature, property, place));
+        let Some(own) = at(item.map_or(Place::Whole, Place::Item)) else { return Vec::new() };
+        // A list that is shorter, gone or no list any more has the property and not the item, and a number that became a list is
+        // none. How far the items of a list can be trusted stands with its length.
+        let others = [at(Place::Length), item.and_then(|_| at(Place::Whole))];
+        let mut samples = Vec::with_capacity(own.cells.len());
+        for (row, time) in self.times.iter().enumerate() {
+            let cell = own.cell(row);
+            let mut other =
+                others.iter().flatten().map(|column| column.cell(row)).filter(|cell| !cell.is_absent());
+            let other = other.next();
+            if cell.is_absent() && other.is_none() {
+                continue;
+            }
+            let (value, quality) = match cell.as_number() {
+                Some(value) => (value, other.unwrap_or(cell).quality),
+                None => (0.0, Quality::Bad),
+            };
+            samples.push(Sample { time: Timestamp::from_micros(*time), value, quality });
+        }
+        samples
     }
 
     /// A property's value in a row, with how far it can be trusted; nothing where the row does not have it. A property

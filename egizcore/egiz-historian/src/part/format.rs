@@ -174,6 +174,11 @@ impl Form {
         }
     }
 
+    /// Whether it holds numbers that are no multiples of a step.
+    pub(crate) fn is_of_other_numbers(self) -> bool {
+        matches!(self, Self::Double | Self::Wide)
+    }
+
     /// The divisor of steps; nothing where a damaged file names one that there is not.
     pub(crate) fn divisor(self) -> Option<Divisor> {
         match self {

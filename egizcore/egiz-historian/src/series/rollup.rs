@@ -57,7 +57,7 @@ impl From<Rollup> for Piece {
 
 impl Piece {
     /// When it was measured, or begins.
-    pub(super) fn time(&self) -> Timestamp {
+    pub(crate) fn time(&self) -> Timestamp {
         match self {
             Self::Sample(sample) => sample.time,
             Self::Rollup(rollup) => rollup.span.start,

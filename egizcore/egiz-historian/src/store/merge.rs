@@ -1,4 +1,6 @@
 //! Fewer and larger parts, keyframes, and the end of what is old.
+//!
+//! A part that turns out to be damaged is not tried again: what else there is to do must not wait for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,12 +8,13 @@ use std::sync::Arc;
 use egiz_model::Timestamp;
 
 use super::past::LastReader;
-use super::plan::{Cause, Task, next_task};
+use super::plan::{Cause, Known, Task, next_task};
+use super::roll::layout_of;
 use super::seal::{Place, Tables};
 use super::{DAY_MICROS, Historian, HistoryError, Published};
 use crate::cell::{Cell, Texts};
 use crate::manifest::{Entry, Level, Manifest};
-use crate::part::{Layout, Part, PartError, Shapes, Walk};
+use crate::part::{Layout, Part, PartError, Walk};
 use crate::table::{Column, Table};
 
 impl Historian {
@@ -20,31 +23,46 @@ impl Historian {
     /// # Errors
     /// Where the disk does not take it or a part cannot be read; nothing changes then.
     pub fn maintain(&self, now: Timestamp) -> Result<bool, HistoryError> {
-        let _maintaining = self.maintaining.lock();
+        let mut maintaining = self.maintaining.lock();
         let published = Arc::clone(&self.state.lock().published);
         // A part that is lost stays named, in case somebody brings it back, and is left alone.
         let usable: Vec<Entry> = published.open_parts().map(|(entry, _)| entry.clone()).collect();
-        match next_task(&usable, &self.settings, now.as_micros()) {
-            None => return Ok(false),
-            Some(Task::Merge { parts, level }) => {
-                let parts: Vec<Entry> = parts.into_iter().map(|index| usable[index].clone()).collect();
-                self.merge(&published, &parts, level)?;
-            }
-            Some(Task::Drop { parts, cause }) => {
-                let parts: Vec<Entry> = parts.into_iter().map(|index| usable[index].clone()).collect();
-                let rows: u64 = parts.iter().map(|entry| entry.rows).sum();
-                self.put_in_force(
-                    |manifest| manifest.forget(&parts),
-                    |state| match cause {
-                        Cause::Age => state.counts.rows_dropped += rows,
-                        Cause::Space => state.counts.rows_dropped_for_space += rows,
-                    },
-                )?;
-                self.remove(&parts)?;
-            }
-            Some(Task::Keyframe { day }) => return self.write_keyframe(&published, day),
+        let known = Known { damaged: Some(&maintaining.damaged), is_pressed: maintaining.is_pressed };
+        let Some(task) = next_task(&usable, known, &self.settings, now.as_micros()) else {
+            return Ok(false);
+        };
+        let done = self.do_task(&published, &usable, task);
+        maintaining.is_pressed = matches!(&done, Err(error) if error.is_of_disk());
+        if let Err(HistoryError::Part(PartError::Damaged { file, .. })) = &done {
+            maintaining.damaged.insert(file.clone());
+        }
+        done
+    }
+
+    fn do_task(&self, published: &Published, usable: &[Entry], task: Task) -> Result<bool, HistoryError> {
+        let entries =
+            |parts: &[usize]| -> Vec<Entry> { parts.iter().map(|index| usable[*index].clone()).collect() };
+        match task {
+            Task::Merge { parts, level } => self.merge(published, &entries(&parts), level)?,
+            Task::Drop { parts, cause } => self.drop_parts(&entries(&parts), cause)?,
+            Task::Roll { part } => self.roll_day(published, &usable[part])?,
+            Task::RollMonth { month, parts } => self.roll_month(published, month, &entries(&parts))?,
+            Task::Keyframe { day } => return self.write_keyframe(published, day),
         }
         Ok(true)
+    }
+
+    fn drop_parts(&self, parts: &[Entry], cause: Cause) -> Result<(), HistoryError> {
+        let is_of_rows = |entry: &&Entry| entry.level.rollup_micros().is_none();
+        let rows: u64 = parts.iter().filter(is_of_rows).map(|entry| entry.rows).sum();
+        self.put_in_force(
+            |manifest| manifest.forget(parts),
+            |state| match cause {
+                Cause::Age => state.counts.rows_dropped += rows,
+                Cause::Space => state.counts.rows_dropped_for_space += rows,
+            },
+        )?;
+        self.remove(parts)
     }
 
     fn merge(&self, published: &Published, old: &[Entry], level: Level) -> Result<(), HistoryError> {
@@ -118,21 +136,12 @@ impl Historian {
     }
 
     /// Removes files that are no longer in force; who reads them has them open.
-    fn remove(&self, parts: &[Entry]) -> Result<(), HistoryError> {
+    pub(super) fn remove(&self, parts: &[Entry]) -> Result<(), HistoryError> {
         for entry in parts {
             self.disk.remove(&entry.name).map_err(|error| PartError::io(&entry.name, error))?;
         }
         Ok(())
     }
-}
-
-/// What all the rows need.
-fn layout_of(mut tables: impl Tables) -> Result<Layout, PartError> {
-    let mut shapes = Shapes::default();
-    while let Some((_, table)) = tables.next()? {
-        shapes.see(&table);
-    }
-    Ok(shapes.layout())
 }
 
 /// Parts of one day and family, walked through side by side.
@@ -182,7 +191,7 @@ impl Tables for States<'_> {
 }
 
 impl Manifest {
-    fn forget(&mut self, gone: &[Entry]) {
+    pub(super) fn forget(&mut self, gone: &[Entry]) {
         self.parts.retain(|entry| !gone.contains(entry));
     }
 }

@@ -157,10 +157,10 @@ impl Published {
             }
         }
         let is_relevant = |entry: &Entry| match keyframes.get(entry.family.as_str()) {
-            _ if entry.first >= before => false,
+            _ if entry.first >= before || entry.level.rollup_micros().is_some() => false,
             Some(keyframe) if entry.level == Level::Keyframe => entry.name == keyframe.name,
             Some(keyframe) => entry.day >= keyframe.day || entry.rank > keyframe.rank,
-            None => entry.level != Level::Keyframe,
+            None => entry.level.has_samples(),
         };
         let mut parts: Vec<_> = self.open_parts().filter(|(entry, _)| is_relevant(entry)).collect();
         parts.sort_by_key(|(entry, _)| (entry.level != Level::Keyframe, entry.rank));

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use egiz_model::{Quality, Timestamp};
+use egiz_model::Timestamp;
 
 use super::{Historian, HistoryError, Published, State};
 use crate::cell::Texts;
-use crate::column::{ColumnKey, Place};
+use crate::column::ColumnKey;
 use crate::head::{Head, HeadReader};
-use crate::manifest::Level;
 use crate::series::Sample;
 use crate::table::{Reading, Table};
 
@@ -68,27 +67,7 @@ impl Rows {
     /// The numbers of a property, or of one item of its lists. Where there is no number in a row that has the property,
     /// there is a sample of bad quality.
     pub fn samples(&self, feature: &str, property: &str, item: Option<u8>) -> Vec<Sample> {
-        let at = |place| self.table.columns.iter().find(|column| column.key.is_at(feature, property, place));
-        let Some(own) = at(item.map_or(Place::Whole, Place::Item)) else { return Vec::new() };
-        // A list that is shorter, gone or no list any more has the property and not the item, and a number that became a list is
-        // none. How far the items of a list can be trusted stands with its length.
-        let others = [at(Place::Length), item.and_then(|_| at(Place::Whole))];
-        let mut samples = Vec::with_capacity(own.cells.len());
-        for (row, time) in self.table.times.iter().enumerate() {
-            let cell = own.cell(row);
-            let mut other =
-                others.iter().flatten().map(|column| column.cell(row)).filter(|cell| !cell.is_absent());
-            let other = other.next();
-            if cell.is_absent() && other.is_none() {
-                continue;
-            }
-            let (value, quality) = match cell.as_number() {
-                Some(value) => (value, other.unwrap_or(cell).quality),
-                None => (0.0, Quality::Bad),
-            };
-            samples.push(Sample { time: Timestamp::from_micros(*time), value, quality });
-        }
-        samples
+        self.table.samples(feature, property, item)
     }
 }
 
@@ -110,7 +89,7 @@ impl Historian {
         let (published, mut newest) = self.view(thing, &mut texts);
         let mut parts: Vec<_> = published
             .open_parts()
-            .filter(|(entry, _)| entry.level != Level::Keyframe && entry.first < to && entry.last >= from)
+            .filter(|(entry, _)| entry.level.has_samples() && entry.first < to && entry.last >= from)
             .collect();
         parts.sort_by_key(|(entry, _)| entry.rank);
         let mut table = Table::default();

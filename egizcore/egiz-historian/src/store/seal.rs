@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use egiz_model::Timestamp;
 
-use super::{DAY_MICROS, Historian, HistoryError, Settings, day_of};
+use super::{DAY_MICROS, Historian, HistoryError, day_of};
 use crate::cell::Texts;
 use crate::head::{Head, HeadReader, HeadThing};
 use crate::manifest::{Entry, Level, Manifest};
@@ -89,7 +89,12 @@ impl Historian {
     }
 
     fn write_head(&self, head: &Head, now: Timestamp) -> Result<(), HistoryError> {
-        let (groups, expired) = group(head, &self.settings, now);
+        let published = Arc::clone(&self.state.lock().published);
+        let is_kept = |day: i64, family: &str| {
+            day >= self.settings.oldest_day(family, now.as_micros())
+                && !published.manifest.is_closed(day, family)
+        };
+        let (groups, expired) = group(head, is_kept);
         let mut entries = Vec::new();
         for ((day, family), Group { things, shapes }) in groups {
             let place = Place { day, family, level: Level::Sealed };
@@ -202,6 +207,8 @@ impl Historian {
             last: written.last,
             bytes: part.bytes(),
             footer_crc32c: part.footer_crc32c(),
+            is_rolled: false,
+            days: Vec::new(),
             name,
         }))
     }
@@ -215,14 +222,20 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// `2026-03-01_openegiz-oven-1.0.0_000017.parquet`.
+    /// `2026-03-01_openegiz-oven-1.0.0_000017.parquet`; of a month's rollups `2026-03_1h_…`.
     fn file_name(&self, number: u64) -> String {
         let date = Timestamp::from_micros(self.day.saturating_mul(DAY_MICROS)).to_string();
-        let date = date.get(..10).unwrap_or("day");
+        let is_of_month = matches!(self.level, Level::QuartersOfMonth | Level::HoursOfMonth);
+        let date = date.get(..if is_of_month { 7 } else { 10 }).unwrap_or("day");
         let plain = |letter: char| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' };
         let family: String = self.family.chars().take(64).map(plain).collect();
         let family = if family.is_empty() { "other" } else { &family };
-        let kind = if self.level == Level::Keyframe { "_begin" } else { "" };
+        let kind = match self.level {
+            Level::Keyframe => "_begin",
+            Level::Quarters | Level::QuartersOfMonth => "_15m",
+            Level::HoursOfMonth => "_1h",
+            Level::Sealed | Level::Merged | Level::Day => "",
+        };
         format!("{date}{kind}_{family}_{number:06}.parquet")
     }
 }
@@ -230,8 +243,7 @@ impl Place<'_> {
 /// Who of the head has rows of which day and family; and how many rows are too old to keep.
 fn group<'a>(
     head: &'a Head,
-    settings: &Settings,
-    now: Timestamp,
+    is_kept: impl Fn(i64, &str) -> bool,
 ) -> (BTreeMap<(i64, &'a Arc<str>), Group<'a>>, u64) {
     let mut groups: BTreeMap<(i64, &Arc<str>), Group<'_>> = BTreeMap::new();
     let mut expired = 0;
@@ -239,13 +251,12 @@ fn group<'a>(
     for (id, thing) in head.sorted() {
         let mut table = reader.table(thing);
         table.tidy();
-        let oldest = settings.oldest_day(head.family(thing), now.as_micros());
         let mut row = 0;
         while row < table.len() {
             let day = day_of(table.times[row]);
             let of_day = rows_of_day(&table, day);
             row = of_day.end;
-            if day < oldest {
+            if !is_kept(day, head.family(thing)) {
                 expired += of_day.len() as u64;
                 continue;
             }

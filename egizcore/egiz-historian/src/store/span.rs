@@ -4,7 +4,6 @@ use egiz_model::Timestamp;
 
 use super::Historian;
 use crate::cell::Texts;
-use crate::manifest::Level;
 
 impl Historian {
     /// The first and the last time of a Thing's rows; nothing where none are kept. What says only how things stood is not looked
@@ -14,7 +13,7 @@ impl Historian {
         let (published, newest) = self.view(thing, &mut texts);
         let in_parts = published
             .open_parts()
-            .filter(|(entry, _)| entry.level != Level::Keyframe)
+            .filter(|(entry, _)| entry.level.has_samples())
             .filter_map(|(_, part)| part.span(thing));
         let in_memory = newest.times.iter().map(|time| (*time, *time));
         let (first, last) = in_parts

@@ -13,6 +13,7 @@ use super::*;
 use crate::disk::Folder;
 
 mod power_loss;
+mod rollups;
 
 const DAY_S: i64 = 86_400;
 /// 2026-03-01T00:00:00Z.
@@ -26,6 +27,14 @@ struct Plant {
 
 fn open(path: &Path, settings: Settings) -> (Historian, Recovery) {
     Historian::open(Arc::new(Folder::open(path).expect("a folder")), settings).expect("it opens")
+}
+
+impl Historian {
+    /// The names of the parts in force.
+    fn files(&self) -> impl Iterator<Item = String> {
+        let parts = self.state.lock().published.manifest.parts.clone();
+        parts.into_iter().map(|entry| entry.name)
+    }
 }
 
 impl Plant {
