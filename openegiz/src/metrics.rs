@@ -148,14 +148,29 @@ impl std::fmt::Debug for HistoryCollector {
 
 impl Collector for HistoryCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Status { head_rows, head_bytes, parts, disk_bytes, disk_budget, rows, samples, counts, .. } =
-            self.historian.status();
+        let Status {
+            head_rows,
+            head_bytes,
+            parts,
+            disk_bytes,
+            rollup_bytes,
+            disk_budget,
+            rows,
+            samples,
+            counts,
+            ..
+        } = self.historian.status();
         let gauges = [
             ("egiz_history_rows", "Rows in files, one for each message", rows),
             ("egiz_history_samples", "Samples in files", samples),
             ("egiz_history_parts", "Files", parts as u64),
             ("egiz_history_lost_parts", "Files that could not be used at the start", self.lost_parts as u64),
             ("egiz_history_disk_bytes", "Bytes of the files", disk_bytes),
+            (
+                "egiz_history_rollup_bytes",
+                "Bytes of the files with rollups, which are among these",
+                rollup_bytes,
+            ),
             (
                 "egiz_history_disk_budget_bytes",
                 "Bytes that the files may take, 0 for any number",

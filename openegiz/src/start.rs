@@ -105,6 +105,8 @@ pub(crate) fn open_history(config: &config::Config) -> anyhow::Result<OpenedHist
             .iter()
             .map(|retention| (retention.template.clone(), retention.days))
             .collect(),
+        quarters_days: config.history.rollup_15m_days,
+        hours_days: config.history.rollup_1h_days,
         disk_budget: (config.history.disk_budget_bytes > 0).then_some(config.history.disk_budget_bytes),
         ..egiz_historian::Settings::default()
     };

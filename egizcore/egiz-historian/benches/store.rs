@@ -89,7 +89,11 @@ fn main() {
         today.parts
     );
     println!("bytes a sample before the day's merge: {:.3}", per_sample(today.disk_bytes));
-    println!("bytes a sample after it, all included: {:.3}", per_sample(status.disk_bytes));
+    println!(
+        "bytes a sample after it, all included: {:.3}, of which rollups {:.3}",
+        per_sample(status.disk_bytes),
+        per_sample(status.rollup_bytes)
+    );
     let all = taking + sealing + merging;
     println!(
         "samples a second on one core: {:.2} M (taking in {:.1} s, sealing {:.1} s, merging {:.1} s)",

@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | `thermal.zone.count` | samples with a value | none |
 //! | `….min`, `….max`, `….first`, `….last`, `….sum` | of the values | there is none |
-//! | `….first_at`, `….last_at` | when, in seconds from the row's time | |
-//! | `….min_at`, `….max_at` | the same, to the whole second | |
-//! | `….deviations` | the sum of the squared deviations from the mean | 0 |
-//! | `….integral` | value · seconds, from the first sample to the row's end | no value was held |
+//! | `….stddev` | the standard deviation of a sample | 0 |
+//! | `….twa` | the time-weighted average, from the first sample to the row's end | no value was held |
+//! | `….first_at`, `….last_at` | when, in seconds from the row's time, to the tenth before | |
+//! | `….min_at`, `….max_at` | the same, to the minute before | |
 //! | `….covered` | for how many seconds a value was held | from `begins_at` to the row's end |
-//! | `….increase` | what a counter counted | `last` less `first` |
+//! | `….increase` | what a counter counted; -1 where it is none, since it went down too often | `last` less `first` |
 //! | `….good` | samples of good quality | `count` |
 //! | `….excluded` | samples without a value | 0 |
 //! | `….begins_at` | when the first sample came, with a value or without | `first_at` |
@@ -18,9 +18,9 @@
 //!
 //! A list has these for each item: `thermal.zones.min[0]`.
 //!
-//! Sums are rounded to where the values' last digit is, which is what they are but for the rounding of floating point, and
-//! integrals and deviations to some digits after that. So they take two or three bytes instead of seven, and a
-//! time-weighted average is off by a hundred-thousandth of a step at most. Where values have no steps, nothing is rounded.
+//! Sums are rounded to where the values' last digit is, which is what they are but for the rounding of floating point; `stddev`
+//! and `twa` to a thousandth of a step of the values. So a property takes about thirteen bytes a row instead of fifty. Where
+//! values have no steps, nothing is rounded.
 //!
 //! It refuses to know files, days, and what rollups are for.
 
@@ -46,8 +46,8 @@ enum Stat {
     LastAt,
     MinAt,
     MaxAt,
-    Deviations,
-    Integral,
+    Stddev,
+    Twa,
     Covered,
     Increase,
     Good,
@@ -68,8 +68,8 @@ const STATS: [(&str, Stat); 19] = [
     ("last_at", Stat::LastAt),
     ("min_at", Stat::MinAt),
     ("max_at", Stat::MaxAt),
-    ("deviations", Stat::Deviations),
-    ("integral", Stat::Integral),
+    ("stddev", Stat::Stddev),
+    ("twa", Stat::Twa),
     ("covered", Stat::Covered),
     ("increase", Stat::Increase),
     ("good", Stat::Good),
@@ -160,13 +160,19 @@ fn unnamed(key: &ColumnKey) -> Option<(ColumnKey, usize)> {
     Some((ColumnKey { property: property.into(), ..key.clone() }, index))
 }
 
-/// How far numbers are rounded.
+/// What a quantity that cannot decrease never says.
+const NO_COUNTER: f64 = -1.0;
+/// A counter does not restart more often in one stretch of time.
+const RESTARTS_MAX: f64 = 4.0;
+const TENTH_MICROS: i64 = 100_000;
+const MINUTE_MICROS: i64 = 60_000_000;
+
+/// How far numbers are rounded: one over the step.
 #[derive(Debug, Clone, Copy)]
 struct Rounding {
-    /// One over the step of the values.
-    value: Option<f64>,
-    integral: Option<f64>,
-    deviations: Option<f64>,
+    values: Option<f64>,
+    /// Of what is reckoned from many.
+    finer: Option<f64>,
 }
 
 /// Beyond this there are no steps in files.
@@ -174,18 +180,8 @@ const DIVISOR_MAX: f64 = 1e6;
 
 impl Rounding {
     fn of(divisor: Option<f64>) -> Self {
-        let power_of_ten = |least: f64| {
-            let power = 10_f64.powf(least.log10().ceil());
-            Some(power.clamp(1.0, DIVISOR_MAX))
-        };
-        Self {
-            value: divisor,
-            integral: divisor.and_then(|divisor| power_of_ten(divisor * 1e4)),
-            // A thousandth of the square of a step; with finer steps than that allows, none.
-            deviations: divisor
-                .filter(|divisor| divisor * divisor * 10.0 <= DIVISOR_MAX)
-                .and_then(|divisor| power_of_ten(divisor * divisor * 1e3)),
-        }
+        let finer = divisor.map(|divisor| 10_f64.powf((divisor * 1e3).log10().ceil()).min(DIVISOR_MAX));
+        Self { values: divisor, finer }
     }
 }
 
@@ -213,47 +209,52 @@ fn cell_of(stat: Stat, rollup: &Rollup, rounding: &Rounding) -> Cell {
     let number = |value: f64| if value.is_finite() { Cell::number(value) } else { Cell::ABSENT };
     let unless = |is_usual: bool, cell: Cell| if is_usual { Cell::ABSENT } else { cell };
     let count = |count: u64| Cell::int(i64::try_from(count).unwrap_or(i64::MAX));
-    let offset = |time: Timestamp| seconds(time.micros_since(span.start));
-    let value = |at: Option<At>| at.map_or(Cell::ABSENT, |at| number(at.value));
-    let when = |at: Option<At>| at.map_or(Cell::ABSENT, |at| number(offset(at.time)));
-    // To the second, but not before the first sample nor after the last.
-    let about = |at: Option<At>| match (at, summary.first, summary.last) {
-        (Some(at), Some(first), Some(last)) => {
-            number(offset(at.time).floor().clamp(offset(first.time), offset(last.time)))
-        }
-        _ => Cell::ABSENT,
+    let offset = |time: Timestamp, step: i64| {
+        let micros = time.micros_since(span.start);
+        seconds(micros - micros.rem_euclid(step))
     };
+    let value = |at: Option<At>| at.map_or(Cell::ABSENT, |at| number(at.value));
+    let when = |at: Option<At>, step: i64| at.map_or(Cell::ABSENT, |at| number(offset(at.time, step)));
     match stat {
         Stat::Count => unless(summary.count == 0, count(summary.count)),
         Stat::Min => value(summary.min),
         Stat::Max => value(summary.max),
         Stat::First => value(summary.first),
         Stat::Last => value(summary.last),
-        Stat::Sum => unless(summary.count == 0, number(snapped(summary.sum, rounding.value))),
-        Stat::FirstAt => when(summary.first),
-        Stat::LastAt => when(summary.last),
-        Stat::MinAt => about(summary.min),
-        Stat::MaxAt => about(summary.max),
-        Stat::Deviations => {
-            let deviations = rounded(summary.squared_deviations, rounding.deviations);
-            unless(deviations == 0.0, number(deviations))
+        Stat::Sum => unless(summary.count == 0, number(snapped(summary.sum, rounding.values))),
+        Stat::FirstAt => when(summary.first, TENTH_MICROS),
+        Stat::LastAt => when(summary.last, TENTH_MICROS),
+        Stat::MinAt => when(summary.min, MINUTE_MICROS),
+        Stat::MaxAt => when(summary.max, MINUTE_MICROS),
+        Stat::Stddev => {
+            let variance = summary.squared_deviations / degrees_of_freedom(summary.count);
+            let stddev = rounded(variance.sqrt(), rounding.finer);
+            unless(stddev == 0.0 || summary.count < 2, number(stddev))
         }
-        Stat::Integral => {
-            unless(summary.covered_micros == 0, number(rounded(summary.integral, rounding.integral)))
+        Stat::Twa => {
+            let twa = summary.integral / seconds(summary.covered_micros);
+            unless(summary.covered_micros == 0, number(rounded(twa, rounding.finer)))
         }
         Stat::Covered => {
             let usual = usual_cover(*begins, *span, summary.count);
             unless(summary.covered_micros == usual, number(seconds(summary.covered_micros)))
         }
         Stat::Increase => {
-            let increase = snapped(summary.increase, rounding.value);
-            unless(Some(increase) == usual_increase(summary, rounding), number(increase))
+            let increase = snapped(summary.increase, rounding.values);
+            let most = summary.max.map_or(0.0, |max| max.value.abs() * RESTARTS_MAX);
+            match usual_increase(summary, rounding) {
+                None => Cell::ABSENT,
+                Some(usual) if usual == increase => Cell::ABSENT,
+                Some(_) if !(0.0..=most).contains(&increase) => number(NO_COUNTER),
+                Some(_) => number(increase),
+            }
         }
         Stat::Good => unless(summary.good == summary.count, count(summary.good)),
         Stat::Excluded => unless(summary.excluded == 0, count(summary.excluded)),
-        Stat::BeginsAt => {
-            unless(summary.first.is_some_and(|first| first.time == *begins), number(offset(*begins)))
-        }
+        Stat::BeginsAt => unless(
+            summary.first.is_some_and(|first| first.time == *begins),
+            number(offset(*begins, TENTH_MICROS)),
+        ),
         Stat::Uncertain => unless(!summary.held_uncertain, Cell::bool(true)),
         Stat::Held => match held {
             None => Cell::int(HELD_NOTHING),
@@ -276,32 +277,50 @@ fn rollup_of(cell: impl Fn(Stat) -> Option<Cell>, start: i64, micros: i64) -> Op
         return None;
     }
     let (first, last) = (at(Stat::First, Stat::FirstAt), at(Stat::Last, Stat::LastAt));
+    // To the minute before may be before the first one.
+    let extreme = |value, time| {
+        let At { time, value } = at(value, time)?;
+        Some(At { time: time.max(first?.time).min(last?.time), value })
+    };
     let begins = moment(Stat::BeginsAt).or(first.map(|first| first.time))?;
     let covered = number(Stat::Covered).map_or(usual_cover(begins, span, count), micros_of);
+    let stddev = number(Stat::Stddev).unwrap_or(0.0);
     let mut summary = Summary {
         count,
         excluded,
         good: whole(Stat::Good).map_or(count, i64::unsigned_abs),
         // What was no finite number is not written.
         sum: if count == 0 { 0.0 } else { number(Stat::Sum).unwrap_or(f64::NAN) },
-        squared_deviations: number(Stat::Deviations).unwrap_or(0.0),
-        min: at(Stat::Min, Stat::MinAt),
-        max: at(Stat::Max, Stat::MaxAt),
+        squared_deviations: stddev * stddev * degrees_of_freedom(count),
+        min: extreme(Stat::Min, Stat::MinAt),
+        max: extreme(Stat::Max, Stat::MaxAt),
         first,
         last,
         increase: 0.0,
-        integral: if covered == 0 { 0.0 } else { number(Stat::Integral).unwrap_or(f64::NAN) },
+        integral: match covered {
+            0 => 0.0,
+            _ => number(Stat::Twa).unwrap_or(f64::NAN) * seconds(covered),
+        },
         covered_micros: covered,
         held_uncertain: cell(Stat::Uncertain).is_some_and(|cell| cell.kind == Kind::Bool && cell.as_bool()),
     };
-    summary.increase =
-        number(Stat::Increase).or_else(|| usual_increase(&summary, &Rounding::of(None))).unwrap_or(0.0);
+    summary.increase = match number(Stat::Increase) {
+        Some(NO_COUNTER) => f64::NAN,
+        Some(increase) => increase,
+        None => usual_increase(&summary, &Rounding::of(None)).unwrap_or(0.0),
+    };
     let held = match whole(Stat::Held) {
         Some(HELD_NOTHING) => None,
         Some(_) => last.map(|last| (last.value, Quality::Uncertain)),
         None => last.map(|last| (last.value, Quality::Good)),
     };
     Some(Rollup { span, begins, summary, held })
+}
+
+/// What the squared deviations are divided by.
+#[expect(clippy::cast_precision_loss, reason = "there are fewer samples than 2^53")]
+fn degrees_of_freedom(count: u64) -> f64 {
+    count.saturating_sub(1).max(1) as f64
 }
 
 /// For how long a value is held where none is missing.
@@ -312,7 +331,7 @@ fn usual_cover(begins: Timestamp, span: Span, count: u64) -> i64 {
 /// What a counter counted that did not restart.
 fn usual_increase(summary: &Summary, rounding: &Rounding) -> Option<f64> {
     let (first, last) = (summary.first?, summary.last?);
-    Some(snapped(last.value - first.value, rounding.value))
+    Some(snapped(last.value - first.value, rounding.values))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "stretches of time are hours long")]

@@ -286,8 +286,12 @@ table! {
         /// How long samples are kept; whole days go after that. [[history.retention]] says other numbers for some
         /// templates.
         retention_days: u32 = 30, whole(1, 3_650, "days");
+        /// How long rollups of quarter hours are kept. They are made of each day when it is over.
+        rollup_15m_days: u32 = 400, whole(1, 36_500, "days");
+        /// How long rollups of hours are kept. They are made of each month when it is over.
+        rollup_1h_days: u32 = 3_660, whole(1, 36_500, "days");
         /// What the files of history may take on the disk. Where they take more, the oldest whole days go before their
-        /// time, never today; from nine tenths on /health says so.
+        /// time, never today, and rollups after all of them; from nine tenths on /health says so.
         disk_budget_bytes: u64 = 0, whole_or_zero(1 << 50, "bytes", "no bound");
         /// Samples in memory that are written to files at the latest when they take this much; with every snapshot they
         /// are anyway. At four times this, where the disk does not take them, nothing more is taken in until it does.
