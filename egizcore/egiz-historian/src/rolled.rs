@@ -7,7 +7,7 @@
 //! | `….stddev` | the standard deviation of a sample | 0 |
 //! | `….twa` | the time-weighted average, from the first sample to the row's end | no value was held |
 //! | `….first_at`, `….last_at` | when, in seconds from the row's time, to the tenth before | |
-//! | `….min_at`, `….max_at` | the same, to the minute before | |
+//! | `….min_at`, `….max_at` | when, in whole minutes from the row's time | |
 //! | `….covered` | for how many seconds a value was held | from `begins_at` to the row's end |
 //! | `….increase` | what a counter counted; -1 where it is none, since it went down too often | `last` less `first` |
 //! | `….good` | samples of good quality | `count` |
@@ -19,7 +19,7 @@
 //! A list has these for each item: `thermal.zones.min[0]`.
 //!
 //! Sums are rounded to where the values' last digit is, which is what they are but for the rounding of floating point; `stddev`
-//! and `twa` to a thousandth of a step of the values. So a property takes about thirteen bytes a row instead of fifty. Where
+//! and `twa` to a hundredth of a step of the values. So a property takes about fifteen bytes a row instead of fifty. Where
 //! values have no steps, nothing is rounded.
 //!
 //! It refuses to know files, days, and what rollups are for.
@@ -180,7 +180,7 @@ const DIVISOR_MAX: f64 = 1e6;
 
 impl Rounding {
     fn of(divisor: Option<f64>) -> Self {
-        let finer = divisor.map(|divisor| 10_f64.powf((divisor * 1e3).log10().ceil()).min(DIVISOR_MAX));
+        let finer = divisor.map(|divisor| 10_f64.powf((divisor * 1e2).log10().ceil()).min(DIVISOR_MAX));
         Self { values: divisor, finer }
     }
 }
@@ -215,6 +215,9 @@ fn cell_of(stat: Stat, rollup: &Rollup, rounding: &Rounding) -> Cell {
     };
     let value = |at: Option<At>| at.map_or(Cell::ABSENT, |at| number(at.value));
     let when = |at: Option<At>, step: i64| at.map_or(Cell::ABSENT, |at| number(offset(at.time, step)));
+    let minute = |at: Option<At>| {
+        at.map_or(Cell::ABSENT, |at| Cell::int(at.time.micros_since(span.start).div_euclid(MINUTE_MICROS)))
+    };
     match stat {
         Stat::Count => unless(summary.count == 0, count(summary.count)),
         Stat::Min => value(summary.min),
@@ -224,8 +227,8 @@ fn cell_of(stat: Stat, rollup: &Rollup, rounding: &Rounding) -> Cell {
         Stat::Sum => unless(summary.count == 0, number(snapped(summary.sum, rounding.values))),
         Stat::FirstAt => when(summary.first, TENTH_MICROS),
         Stat::LastAt => when(summary.last, TENTH_MICROS),
-        Stat::MinAt => when(summary.min, MINUTE_MICROS),
-        Stat::MaxAt => when(summary.max, MINUTE_MICROS),
+        Stat::MinAt => minute(summary.min),
+        Stat::MaxAt => minute(summary.max),
         Stat::Stddev => {
             let variance = summary.squared_deviations / degrees_of_freedom(summary.count);
             let stddev = rounded(variance.sqrt(), rounding.finer);
@@ -277,10 +280,10 @@ fn rollup_of(cell: impl Fn(Stat) -> Option<Cell>, start: i64, micros: i64) -> Op
         return None;
     }
     let (first, last) = (at(Stat::First, Stat::FirstAt), at(Stat::Last, Stat::LastAt));
-    // To the minute before may be before the first one.
-    let extreme = |value, time| {
-        let At { time, value } = at(value, time)?;
-        Some(At { time: time.max(first?.time).min(last?.time), value })
+    let extreme = |value, minute| {
+        let time = begin.plus_micros(whole(minute)?.saturating_mul(MINUTE_MICROS));
+        // The minute may begin before the first sample.
+        Some(At { time: time.max(first?.time).min(last?.time), value: number(value)? })
     };
     let begins = moment(Stat::BeginsAt).or(first.map(|first| first.time))?;
     let covered = number(Stat::Covered).map_or(usual_cover(begins, span, count), micros_of);

@@ -122,12 +122,14 @@ pub(super) struct Summing {
     hold: Hold,
     held: Option<Sample>,
     summary: Summary,
+    /// Of the values of the summary.
+    mean: f64,
 }
 
 impl Summing {
     /// Holds values so long.
     pub(super) fn new(hold: Hold) -> Self {
-        Self { hold, held: None, summary: Summary::default() }
+        Self { hold, held: None, summary: Summary::default(), mean: 0.0 }
     }
 
     /// Takes note of the last piece before what follows.
@@ -146,13 +148,14 @@ impl Summing {
             Piece::Sample(sample) => {
                 self.settle(sample.time, part);
                 match sample.number() {
-                    Some(value) => self.summary.add(sample, value),
+                    Some(value) => self.summary.add(sample, value, &mut self.mean),
                     None => self.summary.excluded += 1,
                 }
             }
             Piece::Rollup(rollup) => {
                 self.settle(rollup.begins, part);
                 self.summary = self.summary.merge(&rollup.summary);
+                self.mean = self.summary.mean();
             }
         }
         self.carry_in(piece);

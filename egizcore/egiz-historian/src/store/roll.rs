@@ -30,7 +30,11 @@ impl Historian {
         let divisors = divisors_of_samples(&part.layout());
         let walk = || Days { walk: part.walk(), divisors: &divisors, texts: Texts::default() };
         let place = Place { day: day.day, family: &day.family, level: Level::Quarters };
-        let entry = self.write_part(&place, layout_of(walk())?, walk())?;
+        let (layout, kept) = layout_and_tables(walk())?;
+        let entry = match kept {
+            Some(tables) => self.write_part(&place, layout, tables)?,
+            None => self.write_part(&place, layout, walk())?,
+        };
         let is_before = |other: &Entry| {
             other.level == Level::Quarters && other.day == day.day && other.family == day.family
         };
@@ -128,6 +132,38 @@ pub(super) fn layout_of(mut tables: impl Tables) -> Result<Layout, PartError> {
         shapes.see(&table);
     }
     Ok(shapes.layout())
+}
+
+/// Cells of rollups that are kept in memory (64 MiB) so that a day need not be read twice: those of some hundred Things.
+const CELLS_KEPT: usize = 4 << 20;
+
+/// Tables that were made already.
+struct Kept(std::vec::IntoIter<(String, Table)>, Texts);
+
+impl Tables for Kept {
+    fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
+        Ok(self.0.next())
+    }
+
+    fn texts(&self) -> &Texts {
+        &self.1
+    }
+}
+
+/// What all the rows need, and the rows themselves if they are few enough to keep.
+fn layout_and_tables(mut tables: Days<'_>) -> Result<(Layout, Option<Kept>), PartError> {
+    let mut shapes = Shapes::default();
+    let mut kept = Some(Vec::new());
+    let mut cells = 0;
+    while let Some((id, table)) = tables.next()? {
+        shapes.see(&table);
+        cells += table.columns.iter().map(|column| column.cells.len()).sum::<usize>();
+        kept = kept.filter(|_| cells <= CELLS_KEPT);
+        if let Some(kept) = &mut kept {
+            kept.push((id, table));
+        }
+    }
+    Ok((shapes.layout(), kept.map(|kept| Kept(kept.into_iter(), Texts::default()))))
 }
 
 /// One over the step of each column that has nothing but multiples of it.

@@ -64,8 +64,8 @@ const AGGREGATES: [(&str, f64); 8] = [
     ("last", 0.0),
     ("count", 0.0),
     ("avg", 1e-12),
-    ("twa", 1e-4),
-    ("stddev", 1e-3),
+    ("twa", 1e-3),
+    ("stddev", 2e-3),
 ];
 
 fn samples_of(said: &BTreeMap<i64, f64>) -> Vec<Piece> {
