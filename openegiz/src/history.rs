@@ -38,7 +38,7 @@ mod catch_up;
 mod note;
 
 pub(crate) use catch_up::{CatchUp, catch_up};
-pub(crate) use note::{Note, Notes};
+pub(crate) use note::{Note, Notes, Row, Rows};
 
 /// Messages between the apply thread and the history thread. Full: the apply thread waits.
 const QUEUE_MESSAGES: usize = 64;

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use egiz_historian::Intake;
+use egiz_historian::{Intake, RowWriter};
 use egiz_model::record::format::{DEPTH_MAX, ItemReader};
 use egiz_model::record::{Body, Record};
-use egiz_model::{Offset, Quality, QualityReason, Timestamp, Value};
+use egiz_model::{Offset, Quality, QualityReason, Timestamp, Value, ValueRef};
 use egiz_twin::{Change, ChangeKind, Engine, Judged, Outcome, PropertyRef, ThingRef, Trust};
 
 /// What history needs to know of one record.
@@ -162,13 +162,75 @@ fn encoded(value: &Value) -> Vec<u8> {
     bytes
 }
 
+/// Where rows go: into history, or elsewhere besides.
+pub(crate) trait Rows {
+    /// A row being written.
+    type Row<'a>: Row
+    where
+        Self: 'a;
+
+    /// Begins a row: what a Thing of a definition said at one time.
+    fn row(&mut self, thing: &str, definition: &str, source: Timestamp, received: Timestamp)
+    -> Self::Row<'_>;
+}
+
+/// A row being written; it is whole when it is dropped.
+pub(crate) trait Row {
+    /// Sets a property's value, with how far it can be trusted.
+    fn set(
+        &mut self,
+        feature: &str,
+        property: &str,
+        value: &ValueRef<'_>,
+        quality: Quality,
+        reason: QualityReason,
+    );
+
+    /// Notes that a property was taken away.
+    fn remove(&mut self, feature: &str, property: &str);
+}
+
+impl Rows for Intake<'_> {
+    type Row<'a>
+        = RowWriter<'a>
+    where
+        Self: 'a;
+
+    fn row(
+        &mut self,
+        thing: &str,
+        definition: &str,
+        source: Timestamp,
+        received: Timestamp,
+    ) -> RowWriter<'_> {
+        Intake::row(self, thing, definition, source, received)
+    }
+}
+
+impl Row for RowWriter<'_> {
+    fn set(
+        &mut self,
+        feature: &str,
+        property: &str,
+        value: &ValueRef<'_>,
+        quality: Quality,
+        reason: QualityReason,
+    ) {
+        RowWriter::set(self, feature, property, value, quality, reason);
+    }
+
+    fn remove(&mut self, feature: &str, property: &str) {
+        RowWriter::remove(self, feature, property);
+    }
+}
+
 impl Note {
     /// Writes the rows of the record that it is about.
-    pub(super) fn write(&self, record: &Record<'_>, intake: &mut Intake<'_>) {
+    pub(crate) fn write<R: Rows>(&self, record: &Record<'_>, rows: &mut R) {
         match (self, &record.body) {
             (Self::Telemetry { definition, judged }, Body::Telemetry(telemetry)) => {
                 let received = record.header.received;
-                let mut row = intake.row(telemetry.thing, definition, telemetry.source, received);
+                let mut row = rows.row(telemetry.thing, definition, telemetry.source, received);
                 let mut judged = judged.iter().copied();
                 for in_feature in telemetry.features() {
                     let feature = in_feature.name.as_str();
@@ -182,7 +244,7 @@ impl Note {
             }
             (Self::Write { definition, values, gone }, Body::ThingWrite(write)) => {
                 for of_time in values.chunk_by(|a, b| (a.source, a.received) == (b.source, b.received)) {
-                    let mut row = intake.row(write.thing, definition, of_time[0].source, of_time[0].received);
+                    let mut row = rows.row(write.thing, definition, of_time[0].source, of_time[0].received);
                     for Written { property: (feature, property), value, trust, .. } in of_time {
                         let value =
                             ItemReader::new(value).value(DEPTH_MAX).expect("the engine holds no deeper ones");
@@ -191,7 +253,7 @@ impl Note {
                 }
                 if !gone.is_empty() {
                     let now = record.header.received;
-                    let mut row = intake.row(write.thing, definition, now, now);
+                    let mut row = rows.row(write.thing, definition, now, now);
                     for (feature, property) in gone {
                         row.remove(feature, property);
                     }
