@@ -36,9 +36,11 @@ use crate::metrics::HistoryMetrics;
 
 mod catch_up;
 mod note;
+mod recorder;
 
 pub(crate) use catch_up::{CatchUp, catch_up};
-pub(crate) use note::{Note, Notes, Row, Rows};
+pub(crate) use note::{Note, Notes};
+pub(crate) use recorder::Recorder;
 
 /// Messages between the apply thread and the history thread. Full: the apply thread waits.
 const QUEUE_MESSAGES: usize = 64;
@@ -130,18 +132,19 @@ impl History {
     }
 
     fn run(&self, applied: &Receiver<Applied>) {
+        let mut recorder = Recorder::default();
         while let Ok(Applied { batches, notes }) = applied.recv() {
             self.wait_for_room();
-            let mut notes = notes.into_iter().peekable();
+            for (_, bytes, note) in records(&batches, &notes) {
+                note.into_iter().for_each(|note| recorder.prepare(bytes, note, &self.historian));
+            }
             {
                 let mut intake = self.historian.intake();
-                for committed in &batches {
-                    for (offset, bytes) in (committed.first..).zip(committed.batch.iter()) {
-                        let note = notes.next_if(|(of, _)| *of == offset);
-                        take_in(&mut intake, offset, bytes, note.as_ref().map(|(_, note)| note));
-                    }
+                for (offset, bytes, note) in records(&batches, &notes) {
+                    take_in(&mut intake, offset, bytes, note, &mut recorder);
                 }
             }
+            self.metrics.skipped_samples.inc_by(recorder.take_skipped());
             if self.head_bytes() >= self.seal_bytes {
                 self.wake.notify_one();
             }
@@ -332,13 +335,32 @@ impl Feed {
     }
 }
 
+/// The records of batches in order, each with its note.
+fn records<'a>(
+    batches: &'a [Committed],
+    notes: &'a [(Offset, Note)],
+) -> impl Iterator<Item = (Offset, &'a [u8], Option<&'a Note>)> {
+    let mut notes = notes.iter().peekable();
+    let records = batches.iter().flat_map(|committed| (committed.first..).zip(committed.batch.iter()));
+    records.map(move |(offset, bytes)| {
+        let note = notes.next_if(|(of, _)| *of == offset);
+        (offset, bytes, note.map(|(_, note)| note))
+    })
+}
+
 /// Brings a record into history, live and on replay.
-pub(crate) fn take_in(intake: &mut Intake<'_>, offset: Offset, bytes: &[u8], note: Option<&Note>) {
+pub(crate) fn take_in(
+    intake: &mut Intake<'_>,
+    offset: Offset,
+    bytes: &[u8],
+    note: Option<&Note>,
+    recorder: &mut Recorder,
+) {
     if let Some(note) = note
         && intake.wants(offset)
         && let Ok(record) = Record::decode_again(bytes)
     {
-        note.write(&record, intake);
+        note.write(&record, intake, recorder);
     }
     intake.done(offset);
 }

@@ -103,6 +103,8 @@ pub(crate) struct HistoryMetrics {
     pub(crate) queue_full: Counter,
     /// `egiz_history_head_full_total`: times that the history thread waited for room in memory.
     pub(crate) head_full: Counter,
+    /// `egiz_history_skipped_samples_total`: samples that were not kept because a template says so.
+    pub(crate) skipped_samples: Counter,
     /// `egiz_history_failures_total`: tries to seal or to merge that failed and are repeated.
     pub(crate) failures: Counter,
 }
@@ -112,6 +114,7 @@ impl HistoryMetrics {
         let metrics = Self {
             queue_full: Counter::default(),
             head_full: Counter::default(),
+            skipped_samples: Counter::default(),
             failures: Counter::default(),
         };
         registry.register(
@@ -123,6 +126,11 @@ impl HistoryMetrics {
             "egiz_history_head_full",
             "Times that history took nothing in because its memory was full and could not be written",
             metrics.head_full.clone(),
+        );
+        registry.register(
+            "egiz_history_skipped_samples",
+            "Samples that were not kept because the recording of a template says so",
+            metrics.skipped_samples.clone(),
         );
         registry.register(
             "egiz_history_failures",

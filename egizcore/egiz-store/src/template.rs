@@ -3,7 +3,7 @@
 //!
 //! JSON form: `{"name", "definition", "title", "devices": [glob], "attributes": {}, "features": {feature: {property:
 //! {"unit", "title", "type", "min", "max", "warning_low", "warning_high", "critical_low", "critical_high",
-//! "decimals"}}}, "stale_after_s"}`; a file of templates is `{"templates": [...]}`.
+//! "decimals", "recording": {"deadband", "min_interval_s", "max_interval_s"}}}}, "stale_after_s"}`; a file of templates is `{"templates": [...]}`.
 
 mod parse;
 mod repository;
@@ -73,6 +73,24 @@ pub struct PropertyTemplate {
     /// How many decimals to show, 0 to 9.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u8>,
+    /// Which of its samples are kept; all of them if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recording>,
+}
+
+/// Which samples of a property are kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Recording {
+    /// A value is kept when it is further than this from the one kept before; 0 is any change. At least 0, in the property's
+    /// unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadband: Option<f64>,
+    /// No value is kept sooner than this after another, in seconds, above 0 to 86,400.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_interval_s: Option<f64>,
+    /// A value is kept at least so often, as far as there are any, in seconds, above 0 to 86,400.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_interval_s: Option<f64>,
 }
 
 /// The type of a property's values.

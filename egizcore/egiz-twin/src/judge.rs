@@ -8,16 +8,19 @@ use std::sync::Arc;
 use egiz_model::record::SampleRef;
 use egiz_model::{Quality, QualityReason, Value, ValueRef};
 
-use crate::template::Rule;
+use crate::recording::RecordingRules;
+use crate::template::{Rule, Template};
 
 /// How far a value can be trusted, and why.
 pub type Trust = (Quality, QualityReason);
 
 /// What the engine made of the samples of one message; see [`Engine::apply_judging`](crate::Engine::apply_judging).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Judged {
     /// The definition that the Thing follows, empty without one; nothing where the record was no message of a Thing.
     pub definition: Option<Arc<str>>,
+    /// Which samples are worth keeping, where the Thing's template says so.
+    pub recording: Option<Arc<RecordingRules>>,
     /// One entry for each sample, in the order of the message; nothing for one that the Thing did not take up, at a limit or
     /// for its name.
     pub samples: Vec<Option<Trust>>,
@@ -27,11 +30,17 @@ impl Judged {
     /// Forgets what it says of an earlier record.
     pub(crate) fn clear(&mut self) {
         self.definition = None;
+        self.recording = None;
         self.samples.clear();
     }
 
-    pub(crate) fn begin(&mut self, definition: Option<&Arc<str>>) -> &mut Vec<Option<Trust>> {
+    pub(crate) fn begin(
+        &mut self,
+        definition: Option<&Arc<str>>,
+        template: Option<&Template>,
+    ) -> &mut Vec<Option<Trust>> {
         self.definition = Some(definition.cloned().unwrap_or_default());
+        self.recording = template.and_then(|template| template.recording.clone());
         &mut self.samples
     }
 }

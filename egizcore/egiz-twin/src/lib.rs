@@ -27,6 +27,7 @@ mod precondition;
 mod presence;
 mod principals;
 mod query;
+mod recording;
 mod telemetry;
 mod template;
 mod thing;
@@ -45,5 +46,6 @@ pub use precondition::{ReadCheck, entity_tag, evaluate_read, is_same_tag};
 pub use query::{
     Aggregate, AggregateFunction, AggregateQuery, Group, Page, Position, Query, QueryError, SortKey,
 };
+pub use recording::{RecordedSample, RecordingRule, RecordingRules};
 pub use thing::Connection;
 pub use view::{AttributeRef, FeatureRef, PropertyRef, ThingRef};

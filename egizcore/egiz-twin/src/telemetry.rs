@@ -82,7 +82,7 @@ impl Engine {
         let Self { things, names, templates, limits, counters, .. } = self;
         let thing = things[slot as usize].as_deref_mut().expect("the slot was looked up by id");
         let template = thing.template.and_then(|number| templates.get(number));
-        let judged = judged.map(|judged| judged.begin(thing.definition.as_ref()));
+        let judged = judged.map(|judged| judged.begin(thing.definition.as_ref(), template));
         let mut taking = Taking { message, names, limits, template, tally: Tally::default(), judged };
         let first_change = changes.len();
         for (hint, in_feature) in message.telemetry.features().enumerate() {

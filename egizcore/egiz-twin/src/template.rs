@@ -1,4 +1,5 @@
-//! What the engine reads of a template: units, physical ranges, and how long a Thing may be silent.
+//! What the engine reads of a template: units, physical ranges, which samples are worth keeping, and how long a Thing may be
+//! silent.
 //!
 //! A template is JSON that people edit. Members that the engine does not know are kept for readers and otherwise ignored;
 //! one that is malformed where the engine reads it gives no rule there, since a record, once in the journal, is applied.
@@ -12,6 +13,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::engine::{Context, Engine};
 use crate::names::{Names, Symbol};
+use crate::recording::RecordingRules;
 use crate::{Change, ChangeKind, Refusal};
 
 /// A template in force.
@@ -21,6 +23,8 @@ pub(crate) struct Template {
     pub(crate) json: Box<str>,
     pub(crate) stale_after_micros: Option<i64>,
     rules: HashMap<(Symbol, Symbol), Rule, FxBuildHasher>,
+    /// Which samples are worth keeping, where it says so.
+    pub(crate) recording: Option<Arc<RecordingRules>>,
 }
 
 /// What it says of one property.
@@ -62,7 +66,8 @@ impl Template {
             .and_then(serde_json::Value::as_f64)
             .filter(|seconds| *seconds > 0.0)
             .map(|seconds| (seconds * 1e6) as i64);
-        Self { definition: definition.into(), json: json.into(), stale_after_micros, rules }
+        let recording = RecordingRules::read(&parsed);
+        Self { definition: definition.into(), json: json.into(), stale_after_micros, rules, recording }
     }
 
     pub(crate) fn rule(&self, feature: Symbol, property: Symbol) -> Option<&Rule> {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use egiz_historian::Historian;
 use egiz_model::Offset;
 
-use super::{Note, take_in};
+use super::{Note, Recorder, take_in};
 
 /// Records handed over at a time.
 const RECORDS: usize = 512;
@@ -39,8 +39,9 @@ pub(crate) fn catch_up<T>(
     std::thread::scope(|scope| {
         let (queue, pieces) = sync_channel::<Piece>(PIECES_AHEAD);
         scope.spawn(move || {
+            let mut recorder = Recorder::default();
             for piece in pieces {
-                piece.take_in(historian);
+                piece.take_in(historian, &mut recorder);
                 after_piece();
             }
         });
@@ -71,12 +72,21 @@ impl CatchUp {
 }
 
 impl Piece {
-    fn take_in(&self, historian: &Historian) {
-        let mut intake = historian.intake();
-        let mut begin = 0;
-        for (offset, end, note) in &self.records {
-            take_in(&mut intake, *offset, &self.bytes[begin..*end], note.as_ref());
-            begin = *end;
+    fn take_in(&self, historian: &Historian, recorder: &mut Recorder) {
+        for (_, bytes, note) in self.records() {
+            note.into_iter().for_each(|note| recorder.prepare(bytes, note, historian));
         }
+        let mut intake = historian.intake();
+        for (offset, bytes, note) in self.records() {
+            take_in(&mut intake, offset, bytes, note, recorder);
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = (Offset, &[u8], Option<&Note>)> {
+        let mut begin = 0;
+        self.records.iter().map(move |(offset, end, note)| {
+            let bytes = &self.bytes[std::mem::replace(&mut begin, *end)..*end];
+            (*offset, bytes, note.as_ref())
+        })
     }
 }

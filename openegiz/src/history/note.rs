@@ -1,6 +1,7 @@
 //! What history needs to know of a record beyond its bytes, taken from the engine when the record is applied.
 //!
-//! Of telemetry that is how far each sample can be trusted and which definition the Thing follows; the samples themselves
+//! Of telemetry that is how far each sample can be trusted, which definition the Thing follows and what that says is worth
+//! keeping; the samples themselves
 //! are read from the record again, off the lock. Of a write it is what came of it: the values that are different, and the
 //! properties that are gone. Every other record leaves nothing for history.
 
@@ -10,7 +11,11 @@ use egiz_historian::{Intake, RowWriter};
 use egiz_model::record::format::{DEPTH_MAX, ItemReader};
 use egiz_model::record::{Body, Record};
 use egiz_model::{Offset, Quality, QualityReason, Timestamp, Value, ValueRef};
-use egiz_twin::{Change, ChangeKind, Engine, Judged, Outcome, PropertyRef, ThingRef, Trust};
+use egiz_twin::{
+    Change, ChangeKind, Engine, Judged, Outcome, PropertyRef, RecordedSample, RecordingRules, ThingRef, Trust,
+};
+
+use super::Recorder;
 
 /// What history needs to know of one record.
 #[derive(Debug, PartialEq)]
@@ -20,6 +25,8 @@ pub(crate) enum Note {
         definition: Arc<str>,
         /// One entry for each sample, nothing for one that was not taken up; empty where all are good.
         judged: Box<[Option<Trust>]>,
+        /// Which of them are worth keeping, where the Thing's template says so.
+        recording: Option<Arc<RecordingRules>>,
     },
     /// Of a write.
     Write {
@@ -90,7 +97,7 @@ impl Notes {
         }
         let all_good = samples.iter().all(|judged| *judged == GOOD);
         let judged = if all_good { Box::default() } else { samples.as_slice().into() };
-        Some(Note::Telemetry { definition, judged })
+        Some(Note::Telemetry { definition, judged, recording: self.judged.recording.take() })
     }
 
     /// The notes since the last time, by offset.
@@ -225,20 +232,39 @@ impl Row for RowWriter<'_> {
 }
 
 impl Note {
-    /// Writes the rows of the record that it is about.
-    pub(crate) fn write<R: Rows>(&self, record: &Record<'_>, rows: &mut R) {
+    /// Writes the rows of the record that it is about, as far as they are worth keeping.
+    pub(crate) fn write<R: Rows>(&self, record: &Record<'_>, rows: &mut R, recorder: &mut Recorder) {
         match (self, &record.body) {
-            (Self::Telemetry { definition, judged }, Body::Telemetry(telemetry)) => {
+            (Self::Telemetry { definition, judged, recording }, Body::Telemetry(telemetry)) => {
+                let samples = || {
+                    let mut judged = judged.iter().copied();
+                    let samples = telemetry.features().flat_map(|in_feature| {
+                        let feature = in_feature.name;
+                        in_feature.samples().map(move |sample| (feature, sample))
+                    });
+                    samples.filter_map(move |(feature, sample)| {
+                        let trust = judged.next().unwrap_or(Some((Quality::Good, QualityReason::None)))?;
+                        Some((feature, sample, trust))
+                    })
+                };
+                let kept: Option<Vec<bool>> = recording.as_ref().map(|rules| {
+                    let kept = samples().map(|(feature, sample, trust)| {
+                        let name = (feature.as_str(), sample.property.as_str());
+                        let sample = RecordedSample { time: telemetry.source, value: &sample.value, trust };
+                        recorder.keeps(telemetry.thing, rules, name, &sample)
+                    });
+                    kept.collect()
+                });
+                // A message of which nothing is kept is no row.
+                if kept.as_ref().is_some_and(|kept| !kept.contains(&true)) {
+                    return;
+                }
                 let received = record.header.received;
                 let mut row = rows.row(telemetry.thing, definition, telemetry.source, received);
-                let mut judged = judged.iter().copied();
-                for in_feature in telemetry.features() {
-                    let feature = in_feature.name.as_str();
-                    for sample in in_feature.samples() {
-                        let trust = judged.next().unwrap_or(Some((Quality::Good, QualityReason::None)));
-                        if let Some((quality, reason)) = trust {
-                            row.set(feature, sample.property.as_str(), &sample.value, quality, reason);
-                        }
+                let mut kept = kept.iter().flatten();
+                for (feature, sample, (quality, reason)) in samples() {
+                    if *kept.next().unwrap_or(&true) {
+                        row.set(feature.as_str(), sample.property.as_str(), &sample.value, quality, reason);
                     }
                 }
             }
@@ -249,6 +275,8 @@ impl Note {
                         let value =
                             ItemReader::new(value).value(DEPTH_MAX).expect("the engine holds no deeper ones");
                         row.set(feature, property, &value, trust.0, trust.1);
+                        let written = Some((of_time[0].source, &value, *trust));
+                        recorder.written(write.thing, (feature, property), written);
                     }
                 }
                 if !gone.is_empty() {
@@ -256,6 +284,7 @@ impl Note {
                     let mut row = rows.row(write.thing, definition, now, now);
                     for (feature, property) in gone {
                         row.remove(feature, property);
+                        recorder.written(write.thing, (feature, property), None);
                     }
                 }
             }

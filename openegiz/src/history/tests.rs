@@ -103,7 +103,7 @@ fn open(path: &Path) -> Historian {
 /// Brings records into engine and history, as the program does at its start.
 fn run(engine: &mut Engine, historian: &Historian, records: &[Vec<u8>]) {
     let kept = Mutex::new(Kept { retained: Retained::new(0, 0), sessions: Ledger::default() });
-    let mut notes = Notes::default();
+    let (mut notes, mut recorder) = (Notes::default(), Recorder::default());
     let first = engine.next_offset();
     for (offset, bytes) in (0..).zip(records).skip(usize::try_from(first).expect("few")) {
         let mut changes = Vec::new();
@@ -112,7 +112,9 @@ fn run(engine: &mut Engine, historian: &Historian, records: &[Vec<u8>]) {
         assert_eq!(outcome.is_err(), bytes == b"not a record");
         let mut notes = notes.take();
         assert!(notes.len() <= 1 && notes.iter().all(|(of, _)| *of == offset));
-        take_in(&mut historian.intake(), offset, bytes, notes.pop().map(|(_, note)| note).as_ref());
+        let note = notes.pop().map(|(_, note)| note);
+        note.iter().for_each(|note| recorder.prepare(bytes, note, historian));
+        take_in(&mut historian.intake(), offset, bytes, note.as_ref(), &mut recorder);
     }
 }
 
@@ -192,4 +194,73 @@ fn the_deepest_value_that_can_be_written_is_kept() {
         }
     }
     assert_eq!(kept, 32, "deeper ones are refused");
+}
+
+/// An oven whose template says which samples are worth keeping.
+fn day_of_a_quiet_oven() -> Vec<Vec<u8>> {
+    let template = json!({"features": {"thermal": {
+        "zone": {"recording": {"deadband": 0.5, "max_interval_s": 60}},
+        "zones": {"recording": {"deadband": 1}},
+        "door": {"recording": {"deadband": 0}},
+    }}});
+    let template = template.to_string();
+    let body = Body::Template { definition: "openegiz:oven:1", json: &template };
+    let accepted = json!({"definition": "openegiz:oven:1"});
+    let thermal = |second, properties: Json| hear(second, second, &json!({"thermal": properties}));
+    vec![
+        Record { header: header(0), body }.to_bytes(),
+        write(0, WriteOperation::Create, "", &accepted),
+        thermal(1, json!({"zone": 100, "zones": [1, 2], "door": "shut", "fan": 1})),
+        thermal(2, json!({"zone": 100.4, "zones": [1.5, 2], "door": "shut", "fan": 1})),
+        thermal(3, json!({"zone": 100.6, "zones": [1.5, 3.5], "door": "shut"})),
+        thermal(4, json!({"zone": 100.2, "zones": [1.5, 3.5], "door": "open"})),
+        thermal(5, json!({"zone": 100.5, "door": "open"})),
+        write(6, WriteOperation::Put, "/features/thermal/properties/zone", &json!(90)),
+        thermal(7, json!({"zone": 90.5})),
+        thermal(8, json!({"zone": 91})),
+        thermal(9, json!({"zone": null})),
+        thermal(10, json!({"zone": null})),
+        thermal(68, json!({"zone": 91})),
+        thermal(100, json!({"zone": 91})),
+        thermal(128, json!({"zone": 91})),
+        write(130, WriteOperation::Delete, "/features/thermal/properties/door", &Json::Null),
+        thermal(131, json!({"door": "open"})),
+    ]
+}
+
+const EXPECTED_OF_THE_QUIET_OVEN: &[&str] = &[
+    "1 thermal.door = \"shut\" good",
+    "1 thermal.fan = 1 good",
+    "1 thermal.zone = 100 good",
+    "1 thermal.zones = [1,2] good",
+    "2 thermal.fan = 1 good",
+    "3 thermal.zone = 100.6 good",
+    "3 thermal.zones = [1.5,3.5] good",
+    "4 thermal.door = \"open\" good",
+    "6 thermal.zone = 90 good",
+    "8 thermal.zone = 91 good",
+    "9 thermal.zone = null bad",
+    "68 thermal.zone = 91 good",
+    "128 thermal.zone = 91 good",
+    "130 thermal.door gone",
+    "131 thermal.door = \"open\" good",
+];
+
+#[test]
+fn what_a_template_says_is_not_worth_keeping_is_not_kept_however_often_the_program_was_restarted() {
+    let records = day_of_a_quiet_oven();
+    for sealed in 0..=records.len() {
+        let folder = tempfile::tempdir().expect("a folder");
+        {
+            let historian = open(folder.path());
+            let mut engine = Engine::new(Limits::default());
+            run(&mut engine, &historian, &records[..sealed]);
+            historian.seal(Timestamp::from_seconds(BEGIN_S + 150)).expect("sealed");
+            // What comes after is lost from memory.
+            run(&mut engine, &historian, &records[..(sealed + 3).min(records.len())]);
+        }
+        let historian = open(folder.path());
+        run(&mut Engine::new(Limits::default()), &historian, &records);
+        assert_eq!(everything(&historian), EXPECTED_OF_THE_QUIET_OVEN, "sealed before {sealed}");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::{Fault, PropertyTemplate, PropertyType, Template, TemplateError};
+use super::{Fault, PropertyTemplate, PropertyType, Recording, Template, TemplateError};
 use crate::store::is_name;
 
 const MAX_TEMPLATES: usize = 1_000;
@@ -15,7 +15,7 @@ const MAX_PATTERNS: usize = 100;
 const MAX_STALE_AFTER_S: u64 = 604_800;
 const TEMPLATE_MEMBERS: [&str; 7] =
     ["name", "definition", "title", "devices", "attributes", "features", "stale_after_s"];
-const PROPERTY_MEMBERS: [&str; 10] = [
+const PROPERTY_MEMBERS: [&str; 11] = [
     "unit",
     "title",
     "type",
@@ -26,7 +26,10 @@ const PROPERTY_MEMBERS: [&str; 10] = [
     "critical_low",
     "critical_high",
     "decimals",
+    "recording",
 ];
+const RECORDING_MEMBERS: [&str; 3] = ["deadband", "min_interval_s", "max_interval_s"];
+const MAX_RECORDING_INTERVAL_S: f64 = 86_400.0;
 
 /// Reads a file of templates: `{"templates": [...]}`.
 ///
@@ -179,9 +182,33 @@ fn property(value: &Value, at: &str, faults: &mut Vec<Fault>) -> Option<Property
         critical_low: number(members, "critical_low", at, faults),
         critical_high: number(members, "critical_high", at, faults),
         decimals: whole(members, "decimals", 0..=9, at, faults).and_then(|n| u8::try_from(n).ok()),
+        recording: recording(members, at, faults),
     };
     check_limits(&property, at, faults);
     Some(property)
+}
+
+fn recording(members: &Map<String, Value>, at: &str, faults: &mut Vec<Fault>) -> Option<Recording> {
+    let described = optional_object(members, "recording", at, faults)?;
+    let at = format!("{at}/recording");
+    unknown_members(described, &RECORDING_MEMBERS, &at, faults);
+    let deadband = number(described, "deadband", &at, faults);
+    if deadband.is_some_and(|deadband| deadband < 0.0) {
+        fault(faults, format!("{at}/deadband"), "must not be below 0");
+    }
+    let mut interval = |name: &str| {
+        let seconds = number(described, name, &at, faults);
+        if seconds.is_some_and(|seconds| seconds <= 0.0 || seconds > MAX_RECORDING_INTERVAL_S) {
+            let reason = format!("must be above 0 and at most {MAX_RECORDING_INTERVAL_S} seconds");
+            fault(faults, format!("{at}/{name}"), reason);
+        }
+        seconds
+    };
+    let (min_interval_s, max_interval_s) = (interval("min_interval_s"), interval("max_interval_s"));
+    if min_interval_s.zip(max_interval_s).is_some_and(|(least, most)| least > most) {
+        fault(faults, format!("{at}/max_interval_s"), "must not be below min_interval_s");
+    }
+    Some(Recording { deadband, min_interval_s, max_interval_s })
 }
 
 /// The limits must rise in this order, each at most the next that is given.

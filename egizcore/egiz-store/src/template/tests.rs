@@ -9,7 +9,7 @@ fn oven() -> Value {
         "devices": ["oven-*"],
         "attributes": {"type": "oven"},
         "features": {"thermal": {"temperature_zones": {"unit": "°C", "type": "array", "warning_high": 230.0,
-            "critical_high": 250.0, "decimals": 1}}},
+            "critical_high": 250.0, "decimals": 1, "recording": {"deadband": 0.2, "max_interval_s": 60.0}}}},
         "stale_after_s": 30
     })
 }
@@ -54,6 +54,25 @@ fn each_fault_is_named_by_its_json_pointer() {
     check(
         |t| t["features"]["state"] = json!({"open": {"type": "boolean", "min": 0}}),
         &["/features/state/open/min is only for the types number and array"],
+    );
+    let zones = |t: &mut Value, recording: Value| {
+        t["features"]["thermal"]["temperature_zones"]["recording"] = recording;
+    };
+    let at = |member: &str, reason: &str| {
+        format!("/features/thermal/temperature_zones/recording{member} {reason}")
+    };
+    let most = "must be above 0 and at most 86400 seconds";
+    check(|t| zones(t, json!({"deadband": -0.1})), &[&at("/deadband", "must not be below 0")]);
+    check(|t| zones(t, json!({"min_interval_s": 0})), &[&at("/min_interval_s", most)]);
+    check(|t| zones(t, json!({"max_interval_s": 86401})), &[&at("/max_interval_s", most)]);
+    check(|t| zones(t, json!(0.5)), &[&at("", "must be an object")]);
+    check(
+        |t| zones(t, json!({"min_interval_s": 5, "max_interval_s": 4})),
+        &[&at("/max_interval_s", "must not be below min_interval_s")],
+    );
+    check(
+        |t| zones(t, json!({"dead_band": 1})),
+        &[&at("/dead_band", "is unknown; known are deadband, min_interval_s, max_interval_s")],
     );
 }
 
