@@ -41,6 +41,7 @@ mod stream;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use egiz_model::{Quality, Timestamp};
 
@@ -55,6 +56,7 @@ pub use rollup::{Piece, Rollup, Summaries, Summarised, roll};
 pub use states::{MAX_STATES, State, StateBucket, StateDuration, StateName, StateValue, States};
 pub use stream::{Gather, Stream, StreamError};
 pub use summary::{At, Summary};
+pub use within::Within;
 
 /// One value of a property, and when the device measured it.
 #[derive(Debug, Clone, Copy, PartialEq)]

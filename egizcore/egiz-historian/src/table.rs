@@ -156,6 +156,11 @@ impl Table {
     pub(crate) fn without_empty_rows(self, most: usize) -> Self {
         let has_any = |row: &usize| self.columns.iter().any(|column| !column.cell(*row).is_absent());
         let kept: Vec<usize> = (0..self.len()).filter(has_any).take(most).collect();
+        self.with_rows(&kept)
+    }
+
+    /// These rows, but only those with these numbers, which ascend.
+    pub(crate) fn with_rows(self, kept: &[usize]) -> Self {
         if kept.len() == self.len() {
             return self;
         }

@@ -174,7 +174,7 @@ impl From<StreamError> for ApiError {
                     .limit(allowed as u64)
                     .into()
             }
-            StreamError::OutOfOrder { .. } | StreamError::NeedsSamples(_) => {
+            StreamError::OutOfOrder { .. } | StreamError::NeedsSamples(_) | StreamError::CutRollup { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "history gave what it must not");
                 ApiError::new(Code::Internal, "the server failed; its log has more under this traceId")
             }

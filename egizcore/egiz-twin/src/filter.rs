@@ -14,6 +14,7 @@
 
 pub(crate) mod evaluate;
 mod parse;
+mod properties;
 
 use std::fmt;
 
@@ -21,6 +22,8 @@ use egiz_model::Value;
 
 use crate::path::Path;
 use crate::view::ThingRef;
+
+pub use properties::PropertyFilter;
 
 /// A filter over the state of a Thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +77,7 @@ impl Filter {
     /// # Errors
     /// Says where and what is allowed there.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
-        parse::parse(text).map(Self)
+        parse::parse(text, Path::parse).map(Self)
     }
 
     /// Reads the simple form `{"type":"oven"}`: a plain name is an attribute, `attributes/…`, `features/…` and the other

@@ -38,7 +38,7 @@ pub use change::{Change, ChangeKind, Outcome, Refusal, TelemetryOutcome, WriteOu
 pub use counters::Counters;
 pub use discovered::Discovered;
 pub use engine::Engine;
-pub use filter::{Filter, FilterError};
+pub use filter::{Filter, FilterError, PropertyFilter};
 pub use judge::{Judged, Trust};
 pub use limits::Limits;
 pub use path::Path;

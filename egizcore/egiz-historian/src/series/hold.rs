@@ -30,11 +30,11 @@ impl Default for Hold {
 }
 
 impl Hold {
-    /// For how many microseconds of `part` a value measured at `since` counts, if the next sample is at `until`.
-    pub(super) fn micros_within(&self, since: Timestamp, until: Timestamp, part: Span) -> i64 {
+    /// During which of `part` a value measured at `since` counts, if the next sample is at `until`.
+    pub(super) fn span_within(&self, since: Timestamp, until: Timestamp, part: Span) -> Span {
         let faded = self.max_micros.map_or(Timestamp::MAX, |micros| since.plus_micros(micros.max(0)));
         let end = until.min(faded).min(self.known_until);
-        Span::new(since, end).intersection(part).micros()
+        Span::new(since, end).intersection(part)
     }
 
     /// Whether a bucket shows less than its whole span, of which `part` was asked for.

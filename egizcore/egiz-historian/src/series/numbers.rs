@@ -8,6 +8,7 @@ use egiz_model::{Quality, Timestamp};
 
 use super::percentile::percentile;
 use super::rollup::Summing;
+use super::within::Within;
 use super::{Aggregate, Gather, Hold, NeedsSamples, Piece, Span, StreamError, Summary};
 
 /// How many values a percentile takes in one bucket (64 MB): 30 days at three a second.
@@ -55,6 +56,12 @@ impl Numbers {
             max_values: MAX_PERCENTILE_SAMPLES,
         }
     }
+
+    /// The same of what lies within some stretches only; a bucket that lies in part outside of them is partial.
+    #[must_use]
+    pub fn within(self, within: Option<Within>) -> Self {
+        Self { summing: self.summing.within(within), ..self }
+    }
 }
 
 impl Gather for Numbers {
@@ -70,14 +77,14 @@ impl Gather for Numbers {
     }
 
     fn take(&mut self, input: Piece, part: Span) -> Result<(), StreamError> {
-        self.summing.add(&input, part);
+        self.summing.add(&input, part)?;
         if !matches!(self.aggregate, Aggregate::Percentile(_)) {
             return Ok(());
         }
         let Piece::Sample(sample) = input else {
             return Err(NeedsSamples { aggregate: self.aggregate }.into());
         };
-        if let Some(value) = sample.number() {
+        if let Some(value) = sample.number().filter(|_| self.summing.counts(sample.time)) {
             if self.values.len() == self.max_values {
                 return Err(StreamError::TooManySamples { start: part.start, allowed: self.max_values });
             }
@@ -93,7 +100,8 @@ impl Gather for Numbers {
             other => other.of_summary(&summary).expect("only percentiles need the samples"),
         };
         self.values.clear();
-        Bucket::new(span, value, self.aggregate, &summary, self.hold.is_partial(span, part))
+        let is_partial = self.hold.is_partial(span, part) || !self.summing.counts_all(span);
+        Bucket::new(span, value, self.aggregate, &summary, is_partial)
     }
 }
 

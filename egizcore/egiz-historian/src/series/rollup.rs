@@ -19,6 +19,7 @@
 
 use egiz_model::{Quality, Timestamp};
 
+use super::within::{Everything, Within};
 use super::{Gather, Hold, Sample, Span, StreamError, Summary};
 
 /// What is left of the samples of one property in one stretch of time.
@@ -93,7 +94,7 @@ pub fn roll(pieces: impl IntoIterator<Item = Piece>, micros: i64) -> Vec<Rollup>
             };
             (span_of(time), begins, Summing::new(Hold::default()))
         });
-        summing.add(&piece, *span);
+        summing.add(&piece, *span).expect("where all counts, no rollup is cut");
     }
     rollups.extend(open.map(|(span, begins, summing)| summing.into_rollup(span, begins)));
     rollups
@@ -120,6 +121,7 @@ impl Rollup {
 #[derive(Debug, Clone)]
 pub(super) struct Summing {
     hold: Hold,
+    within: Option<Within>,
     held: Option<Sample>,
     summary: Summary,
     /// Of the values of the summary.
@@ -129,7 +131,22 @@ pub(super) struct Summing {
 impl Summing {
     /// Holds values so long.
     pub(super) fn new(hold: Hold) -> Self {
-        Self { hold, held: None, summary: Summary::default(), mean: 0.0 }
+        Self { hold, within: None, held: None, summary: Summary::default(), mean: 0.0 }
+    }
+
+    /// The same of what lies within some stretches only.
+    pub(super) fn within(self, within: Option<Within>) -> Self {
+        Self { within, ..self }
+    }
+
+    /// Whether a moment counts.
+    pub(super) fn counts(&self, time: Timestamp) -> bool {
+        self.within.has(time)
+    }
+
+    /// Whether all of a span counts.
+    pub(super) fn counts_all(&self, span: Span) -> bool {
+        self.within.has_all(span)
     }
 
     /// Takes note of the last piece before what follows.
@@ -143,22 +160,31 @@ impl Summing {
     }
 
     /// Takes a piece of `part`.
-    pub(super) fn add(&mut self, piece: &Piece, part: Span) {
+    ///
+    /// # Errors
+    /// A rollup of which only a part counts.
+    pub(super) fn add(&mut self, piece: &Piece, part: Span) -> Result<(), StreamError> {
         match piece {
             Piece::Sample(sample) => {
                 self.settle(sample.time, part);
                 match sample.number() {
+                    _ if !self.counts(sample.time) => {}
                     Some(value) => self.summary.add(sample, value, &mut self.mean),
                     None => self.summary.excluded += 1,
                 }
             }
             Piece::Rollup(rollup) => {
                 self.settle(rollup.begins, part);
-                self.summary = self.summary.merge(&rollup.summary);
-                self.mean = self.summary.mean();
+                if self.counts_all(rollup.span) {
+                    self.summary = self.summary.merge(&rollup.summary);
+                    self.mean = self.summary.mean();
+                } else if self.within.micros(rollup.span) > 0 {
+                    return Err(StreamError::CutRollup { start: rollup.span.start });
+                }
             }
         }
         self.carry_in(piece);
+        Ok(())
     }
 
     /// Ends `part`, and begins anew with the value that is held.
@@ -170,7 +196,7 @@ impl Summing {
     /// Accounts for the held value until the next piece.
     fn settle(&mut self, until: Timestamp, part: Span) {
         let Some(held) = self.held else { return };
-        let micros = self.hold.micros_within(held.time, until, part);
+        let micros = self.within.micros(self.hold.span_within(held.time, until, part));
         if micros > 0 {
             self.summary.integral += held.value * seconds(micros);
             self.summary.covered_micros += micros;
@@ -203,6 +229,12 @@ impl Summaries {
     pub fn new(hold: Hold) -> Self {
         Self(Summing::new(hold))
     }
+
+    /// The same of what lies within some stretches only.
+    #[must_use]
+    pub fn within(self, within: Option<Within>) -> Self {
+        Self(self.0.within(within))
+    }
 }
 
 impl Gather for Summaries {
@@ -218,8 +250,7 @@ impl Gather for Summaries {
     }
 
     fn take(&mut self, input: Piece, part: Span) -> Result<(), StreamError> {
-        self.0.add(&input, part);
-        Ok(())
+        self.0.add(&input, part)
     }
 
     fn close(&mut self, span: Span, part: Span) -> Summarised {

@@ -13,6 +13,7 @@
 use egiz_model::{Quality, Timestamp};
 
 use super::rollup::seconds;
+use super::within::{Everything, Within};
 use super::{Gather, Hold, Span, StreamError};
 
 /// How many different states a bucket may have: more is a measurement or a name, not a state.
@@ -87,6 +88,7 @@ pub struct StateBucket {
 #[derive(Debug, Clone)]
 pub struct States {
     hold: Hold,
+    within: Option<Within>,
     /// The last known state, also when it no longer holds.
     last: Option<StateName>,
     /// Since when that holds, and how far to trust it.
@@ -112,6 +114,7 @@ impl States {
     pub fn new(hold: Hold) -> Self {
         Self {
             hold,
+            within: None,
             last: None,
             held: None,
             place: None,
@@ -122,10 +125,16 @@ impl States {
         }
     }
 
+    /// The same of what lies within some stretches only; a bucket that lies in part outside of them is partial.
+    #[must_use]
+    pub fn within(self, within: Option<Within>) -> Self {
+        Self { within, ..self }
+    }
+
     /// Accounts for the held state until the next sample.
     fn settle(&mut self, until: Timestamp, part: Span) -> Result<(), StreamError> {
         let Some((since, quality)) = self.held else { return Ok(()) };
-        let micros = self.hold.micros_within(since, until, part);
+        let micros = self.within.micros(self.hold.span_within(since, until, part));
         if micros > 0 {
             self.tally(part)?.micros += micros;
             self.quality = self.quality.max(Some(quality));
@@ -169,8 +178,9 @@ impl Gather for States {
 
     fn take(&mut self, input: State<'_>, part: Span) -> Result<(), StreamError> {
         self.settle(input.time, part)?;
+        let counts = self.within.has(input.time);
         let Some(state) = input.known() else {
-            self.excluded += 1;
+            self.excluded += u64::from(counts);
             self.held = None;
             return Ok(());
         };
@@ -179,8 +189,15 @@ impl Gather for States {
             self.last = Some(state.to_name());
             self.place = None;
         }
-        self.tally(part)?.entries += u64::from(is_entry);
         self.held = Some((input.time, input.quality));
+        if !counts {
+            // It may last into what counts, and then needs a place.
+            if self.within.micros(Span::new(input.time, part.end)) > 0 {
+                self.tally(part)?;
+            }
+            return Ok(());
+        }
+        self.tally(part)?.entries += u64::from(is_entry);
         self.count += 1;
         self.quality = self.quality.max(Some(input.quality));
         Ok(())
@@ -192,15 +209,18 @@ impl Gather for States {
         let known_part = part.intersection(Span::new(part.start, self.hold.known_until));
         let known_micros: i64 = self.tallies.iter().map(|tally| tally.micros).sum();
         self.place = None;
+        if self.within.is_some() {
+            self.tallies.retain(|tally| tally.micros > 0 || tally.entries > 0);
+        }
         StateBucket {
             start: span.start,
             end: span.end,
             states: self.tallies.drain(..).map(Tally::finish).collect(),
-            unknown_seconds: seconds(known_part.micros() - known_micros),
+            unknown_seconds: seconds(self.within.micros(known_part) - known_micros),
             count: std::mem::take(&mut self.count),
             excluded: std::mem::take(&mut self.excluded),
             quality: self.quality.take(),
-            is_partial: self.hold.is_partial(span, part),
+            is_partial: self.hold.is_partial(span, part) || !self.within.has_all(span),
         }
     }
 }

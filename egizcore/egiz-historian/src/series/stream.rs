@@ -51,6 +51,12 @@ pub enum StreamError {
         /// The one that came after it.
         time: Timestamp,
     },
+    /// What counts begins or ends inside a rollup.
+    #[error("of the rollup from {start} only a part counts; that needs the samples")]
+    CutRollup {
+        /// Where the rollup begins.
+        start: Timestamp,
+    },
     /// A percentile needs all values of a bucket at once.
     #[error(
         "a percentile takes at most {allowed} samples in one bucket, and the one from {start} has more; \

@@ -74,7 +74,7 @@ impl Summary {
         samples
             .iter()
             .filter(|sample| span.contains(sample.time))
-            .for_each(|&sample| summing.add(&sample.into(), span));
+            .for_each(|&sample| summing.add(&sample.into(), span).expect("a sample is never cut"));
         summing.take_summary(span)
     }
 

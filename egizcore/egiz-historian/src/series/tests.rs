@@ -6,6 +6,7 @@ mod chart;
 mod naive;
 mod states;
 mod summaries;
+mod within;
 
 use egiz_model::{Quality, Timestamp};
 use jiff::tz::{TimeZone, TimeZoneDatabase};

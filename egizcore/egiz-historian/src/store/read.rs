@@ -9,7 +9,7 @@ use super::{Historian, HistoryError, Published, State};
 use crate::cell::Texts;
 use crate::column::ColumnKey;
 use crate::head::{Head, HeadReader};
-use crate::series::Sample;
+use crate::series::{Sample, Within};
 use crate::table::{Reading, Table};
 
 /// Rows of a Thing, in the order of time.
@@ -26,6 +26,14 @@ impl Rows {
 
     pub(crate) fn into_parts(self) -> (Table, Texts) {
         (self.table, self.texts)
+    }
+
+    /// Only those that lie within.
+    #[must_use]
+    pub fn within(self, within: &Within) -> Self {
+        let is_inside = |row: &usize| within.contains(self.time(*row));
+        let kept: Vec<usize> = (0..self.len()).filter(is_inside).collect();
+        Self { table: self.table.with_rows(&kept).without_empty_columns(), texts: self.texts }
     }
 
     /// How many there are.

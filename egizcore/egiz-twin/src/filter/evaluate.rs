@@ -11,7 +11,19 @@ use crate::order::{Number, RANK_OF_NUMBERS, RANK_OF_TEXTS, compare_values, rank}
 use crate::path::Path;
 use crate::view::{FeatureRef, PropertyRef, ThingRef};
 
-pub(super) fn matches(node: &Node, thing: ThingRef<'_>) -> bool {
+/// Where a filter finds what lies at its paths.
+pub(super) trait Places<'a>: Copy {
+    /// Calls `wanted` with what lies at the path until it says yes.
+    fn at(self, path: &Path, wanted: impl FnMut(Found<'a>) -> bool) -> bool;
+}
+
+impl<'a> Places<'a> for ThingRef<'a> {
+    fn at(self, path: &Path, wanted: impl FnMut(Found<'a>) -> bool) -> bool {
+        at(path, self, wanted)
+    }
+}
+
+pub(super) fn matches<'a>(node: &Node, thing: impl Places<'a>) -> bool {
     match node {
         Node::And(nodes) => nodes.iter().all(|node| matches(node, thing)),
         Node::Or(nodes) => nodes.iter().any(|node| matches(node, thing)),
@@ -31,11 +43,11 @@ pub(super) fn matches(node: &Node, thing: ThingRef<'_>) -> bool {
             found.with_text(|text| like(text, pattern, *ignore_case)).unwrap_or(false)
         }),
         Node::Exists(path) => exists(path, thing),
-        Node::Empty(path) => !exists(path, thing) || at(path, thing, |found| found.is_empty()),
+        Node::Empty(path) => !exists(path, thing) || thing.at(path, |found| found.is_empty()),
     }
 }
 
-fn any_equal(path: &Path, thing: ThingRef<'_>, value: &Value) -> bool {
+fn any_equal<'a>(path: &Path, thing: impl Places<'a>, value: &Value) -> bool {
     any(path, thing, |found| found.equals(value))
 }
 
@@ -172,8 +184,8 @@ impl<'a> Found<'a> {
 }
 
 /// Whether any value at the path, or any element of an array there, is what is looked for.
-fn any(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> bool) -> bool {
-    at(path, thing, |found| match found {
+fn any<'a>(path: &Path, thing: impl Places<'a>, mut wanted: impl FnMut(Found<'_>) -> bool) -> bool {
+    thing.at(path, |found| match found {
         Found::Value(Value::List(items)) => {
             wanted(found) || items.iter().any(|item| wanted(Found::Value(item)))
         }
@@ -181,8 +193,8 @@ fn any(path: &Path, thing: ThingRef<'_>, mut wanted: impl FnMut(Found<'_>) -> bo
     })
 }
 
-fn exists(path: &Path, thing: ThingRef<'_>) -> bool {
-    at(path, thing, |_| true)
+fn exists<'a>(path: &Path, thing: impl Places<'a>) -> bool {
+    thing.at(path, |_| true)
 }
 
 /// Calls `wanted` with what lies at the path until it says yes.
@@ -261,7 +273,7 @@ fn in_quality<'a>(
     })
 }
 
-fn inside<'a>(value: &'a Value, inner: &[String]) -> Option<&'a Value> {
+pub(super) fn inside<'a>(value: &'a Value, inner: &[String]) -> Option<&'a Value> {
     inner.iter().try_fold(value, |value, segment| step(value, segment))
 }
 

@@ -5,12 +5,15 @@ use egiz_model::Value;
 use super::{Filter, FilterError, Node, Operator};
 use crate::path::Path;
 
-pub(super) fn parse(text: &str) -> Result<Node, FilterError> {
+/// How the paths of a filter are read.
+pub(super) type ReadPath = fn(&str) -> Result<Path, String>;
+
+pub(super) fn parse(text: &str, read_path: ReadPath) -> Result<Node, FilterError> {
     if text.len() > Filter::LENGTH_MAX {
         let message = format!("the filter has {} bytes; allowed are {}", text.len(), Filter::LENGTH_MAX);
         return Err(FilterError { position: 0, message });
     }
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, read_path };
     let node = reader.node(Filter::DEPTH_MAX)?;
     reader.skip_spaces();
     if reader.at < text.len() {
@@ -22,6 +25,7 @@ pub(super) fn parse(text: &str) -> Result<Node, FilterError> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    read_path: ReadPath,
 }
 
 const NAMES: &str = "and, or, not, eq, ne, gt, ge, lt, le, in, like, ilike, exists, empty";
@@ -141,7 +145,7 @@ impl<'a> Reader<'a> {
             self.at += length;
             text
         };
-        Path::parse(&text).map_err(|message| {
+        (self.read_path)(&text).map_err(|message| {
             self.at = at;
             self.error(message)
         })

@@ -13,7 +13,19 @@ pub(super) fn held(samples: &[Sample], hold: Hold, second: i64) -> Option<(f64, 
 
 /// The value of an aggregate over the whole seconds of `part`.
 pub(super) fn value(aggregate: Aggregate, all: &[Sample], hold: Hold, part: Span) -> Option<f64> {
-    let inside: Vec<&Sample> = all.iter().filter(|sample| part.contains(sample.time)).collect();
+    value_where(aggregate, all, hold, part, &|_| true)
+}
+
+/// The same over those seconds that `counts` says.
+pub(super) fn value_where(
+    aggregate: Aggregate,
+    all: &[Sample],
+    hold: Hold,
+    part: Span,
+    counts: &dyn Fn(Timestamp) -> bool,
+) -> Option<f64> {
+    let is_inside = |sample: &&Sample| part.contains(sample.time) && counts(sample.time);
+    let inside: Vec<&Sample> = all.iter().filter(is_inside).collect();
     let numbers: Vec<(f64, f64)> = inside
         .iter()
         .filter(|sample| sample.number().is_some())
@@ -24,6 +36,7 @@ pub(super) fn value(aggregate: Aggregate, all: &[Sample], hold: Hold, part: Span
     let n = sorted.len() as f64;
     let mean = sorted.iter().sum::<f64>() / n;
     let seconds = part.start.as_micros() / 1_000_000..part.end.as_micros() / 1_000_000;
+    let seconds = seconds.filter(|second| counts(at(*second)));
     let over_time: Vec<f64> =
         seconds.filter_map(|second| held(all, hold, second)).map(|(value, _)| value).collect();
     let per_second = |change: f64| {
