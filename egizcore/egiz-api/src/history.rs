@@ -24,9 +24,23 @@ pub struct History {
     pub to: Timestamp,
     /// Each property, in the order asked for, else by name.
     pub properties: Vec<PropertyHistory>,
+    /// With `where`: how much of the range it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<HistoryContext>,
     /// For the next page of samples; missing on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+/// How much of a range satisfied a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryContext {
+    /// In how many intervals it held; of a page of samples, of those from its beginning on.
+    pub intervals: u64,
+    /// How long they last together, in seconds.
+    #[schema(example = 5400.0)]
+    pub duration_s: f64,
 }
 
 /// The history of one property: samples, or buckets where aggregates were asked for.
@@ -145,6 +159,11 @@ pub struct HistoryQuery {
     #[serde(default)]
     #[schema(value_type = Option<crate::query::FilterForm>)]
     pub filter: Option<Value>,
+    /// What must hold for anything to count: RQL over properties, or a list of such conditions, each of the Thing whose history
+    /// it is or of a named one; all must hold.
+    #[serde(default, rename = "where")]
+    #[schema(value_type = Option<HistoryWhere>)]
+    pub conditions: Option<Value>,
     /// Properties as `feature/property` or `feature/property/item`; a feature alone stands for all of its properties.
     #[serde(default)]
     #[schema(example = json!(["thermal/zone", "thermal/zones/0"]))]
@@ -187,6 +206,73 @@ pub struct HistoryQuery {
     pub cursor: Option<String>,
 }
 
+/// The two forms of a condition; for the description only, the server takes JSON and decides by its kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum HistoryWhere {
+    /// RQL over properties of the Thing whose history is asked for.
+    #[schema(example = "eq(business_context/batch_id,\"B-2026-117\")")]
+    Rql(String),
+    /// Conditions, at most 8.
+    Several(Vec<HistoryCondition>),
+}
+
+/// What must hold of a Thing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HistoryCondition {
+    /// The Thing; the one whose history is asked for where it is missing.
+    #[schema(example = "factory:line-1")]
+    pub thing: Option<String>,
+    /// RQL over its properties.
+    #[schema(example = "in(business_context/recipe,\"rye\",\"wheat\")")]
+    pub filter: String,
+}
+
+/// The values that a property had, each with the interval in which it had it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HistoryIntervals {
+    /// The beginning of the range, which belongs to it.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
+    /// The end of the range, which does not.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Timestamp,
+    /// The intervals by Thing and time.
+    pub items: Vec<HistoryInterval>,
+    /// For the next page; missing on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// An interval in which a property had one value, or a condition held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryInterval {
+    /// The Thing.
+    #[schema(example = "factory:line-1")]
+    pub thing_id: String,
+    /// The value; missing where no property was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Value>, example = json!("B-2026-117"))]
+    pub value: Option<Value>,
+    /// Since when; the beginning of the range where that is earlier.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
+    /// Until when; the end of the range, or now, where that is later.
+    #[schema(value_type = String, format = DateTime)]
+    pub to: Timestamp,
+    /// How long, in seconds.
+    pub duration_s: f64,
+    /// Whether it began before the range.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schema(value_type = Option<bool>)]
+    pub begun_before: bool,
+    /// Whether it goes on beyond the range, or now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schema(value_type = Option<bool>)]
+    pub goes_on: bool,
+}
+
 /// Whose samples go into one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -224,6 +310,9 @@ pub struct HistoryGroupResult {
     /// The Thing, where each has a group of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thing_id: Option<String>,
+    /// With `where`, of one Thing: how much of the range it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<HistoryContext>,
     /// The properties, with buckets.
     pub properties: Vec<PropertyHistory>,
 }

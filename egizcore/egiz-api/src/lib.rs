@@ -27,8 +27,9 @@ pub use device::{
 };
 pub use health::{Health, HealthState, PartHealth, RejectedMessage};
 pub use history::{
-    FeatureAt, History, HistoryBucket, HistoryGroup, HistoryGroupResult, HistoryQuery, HistoryResult,
-    HistorySample, HistoryState, MetadataAt, PastFeature, PastState, PastThing, PropertyHistory, ThingAt,
+    FeatureAt, History, HistoryBucket, HistoryCondition, HistoryContext, HistoryGroup, HistoryGroupResult,
+    HistoryInterval, HistoryIntervals, HistoryQuery, HistoryResult, HistorySample, HistoryState,
+    HistoryWhere, MetadataAt, PastFeature, PastState, PastThing, PropertyHistory, ThingAt,
 };
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};
 pub use query::{Aggregate, AggregateQuery, Count, CountQuery, Figures, FilterForm, Group, Groups, Query};

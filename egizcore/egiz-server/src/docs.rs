@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::history::{self, many, past};
+use crate::history::{self, intervals, many, past};
 use crate::live::{socket, stream, tickets};
 use crate::things::{bulk, import, read, write};
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
         write::delete_thing, write::delete_part,
         import::import, bulk::bulk,
         query::query, query::count, query::aggregate,
-        history::history, many::query, past::state,
+        history::history, intervals::of_thing, intervals::of_all, many::query, past::state,
         discovered::list, discovered::accept, discovered::forget,
         devices::list, devices::create, devices::get, devices::delete, devices::credentials, devices::withdraw,
         templates::list, templates::get, templates::put, templates::delete,

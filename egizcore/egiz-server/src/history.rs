@@ -15,7 +15,9 @@
 mod ask;
 mod buckets;
 mod chart;
+mod context;
 mod csv;
+pub(crate) mod intervals;
 pub(crate) mod many;
 mod outlet;
 mod parquet;
@@ -65,6 +67,8 @@ const PROPERTIES_MAX: usize = 256;
         ("width" = Option<u32>, Query, description = "A chart so many pixels wide, extremes kept, instead of all samples"),
         ("limit" = Option<u32>, Query, description = "The most rows of a page, 1 to 10,000; 1,000 where it is missing. Of CSV and Parquet: the most rows in all"),
         ("cursor" = Option<String>, Query, description = "From the page before"),
+        ("where" = Option<String>, Query, description = "Only what lies within the intervals in which this held, in RQL over properties: `eq(business_context/batch_id,\"B-2026-117\")`"),
+        ("whereThing" = Option<String>, Query, description = "The Thing whose properties `where` is about; the one asked for where it is missing"),
         ("Accept" = Option<String>, Header, description = "`application/json` (default); `text/csv`, or for samples `application/vnd.apache.parquet`, each as one stream"),
     ),
     responses(
@@ -82,7 +86,13 @@ pub(crate) async fn history(
     historian(&app)?;
     let thing = Target::of(uri.path(), &app.ports.settings.sites)?.thing;
     let params = Params::parse(raw.as_deref(), ask::PARAMETERS)?;
-    let ask = Ask::of(&params, &headers, thing, (app.ports.clock)(), caller.principal)?;
+    let ask = Ask::of(
+        &params,
+        &headers,
+        thing,
+        &app.ports.settings.sites,
+        ((app.ports.clock)(), caller.principal),
+    )?;
     match ask.form {
         Form::Csv => return csv::answer(&app, ask).await,
         Form::Parquet => return parquet::answer(&app, ask).await,
@@ -91,10 +101,14 @@ pub(crate) async fn history(
     let live = app.clone();
     let body = blocking(&app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;
+        if let Mode::Raw(page) = &ask.mode {
+            return raw::answer(walk, &live, &ask, page);
+        }
+        let within = context::within(walk, &live, &ask.conditions, ask.lookout())?;
         let mut answer = match &ask.mode {
-            Mode::Raw(page) => return raw::answer(walk, &live, &ask, page),
-            Mode::Buckets(asked) => buckets::answer(walk, &ask, asked)?,
-            Mode::Chart(chart) => chart::answer(walk, &ask, chart)?,
+            Mode::Buckets(asked) => buckets::answer(walk, &ask, asked, within.as_ref())?,
+            Mode::Chart(chart) => chart::answer(walk, &ask, chart, within.as_ref())?,
+            Mode::Raw(_) => unreachable!("answered above"),
         };
         complete(&live, walk.historian(), &ask.thing, &mut answer.properties)?;
         Ok(serde_json::to_vec(&answer).unwrap_or_default())

@@ -22,6 +22,7 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/things/import", post(import::import)),
         ("/api/v1/things/bulk", post(bulk::bulk)),
         ("/api/v1/things/{thingId}/history", get(history::history)),
+        ("/api/v1/things/{thingId}/history/intervals", get(history::intervals::of_thing)),
         (
             "/api/v1/things/{thingId}",
             get(read::thing).put(write::put_thing).patch(write::patch_thing).delete(write::delete_thing),
@@ -34,6 +35,7 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/query/count", post(query::count)),
         ("/api/v1/query/aggregate", post(query::aggregate)),
         ("/api/v1/history/query", post(history::many::query)),
+        ("/api/v1/history/intervals", get(history::intervals::of_all)),
         ("/api/v1/state", get(history::past::state)),
         ("/api/v1/devices", get(devices::list).post(devices::create)),
         ("/api/v1/devices/discovered", get(discovered::list)),

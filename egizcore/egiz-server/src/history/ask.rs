@@ -10,6 +10,7 @@ use egiz_historian::series::{
 use egiz_model::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::context::{Condition, Lookout};
 use super::parquet;
 use super::selection::Selection;
 use crate::accept;
@@ -30,6 +31,8 @@ pub(super) const PARAMETERS: &[&str] = &[
     "width",
     "limit",
     "cursor",
+    "where",
+    "whereThing",
 ];
 
 /// The widest range.
@@ -53,7 +56,11 @@ pub(super) struct Ask {
     pub(super) thing: String,
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
+    /// The time of asking.
+    pub(super) now: Timestamp,
     pub(super) selection: Selection,
+    /// What must hold for anything to count.
+    pub(super) conditions: Vec<Condition>,
     pub(super) mode: Mode,
     pub(super) form: Form,
     /// What a cursor belongs to, beside the route.
@@ -107,12 +114,13 @@ impl Ask {
         params: &Params,
         headers: &HeaderMap,
         thing: String,
-        now: Timestamp,
-        principal: Arc<str>,
+        sites: &[String],
+        (now, principal): (Timestamp, Arc<str>),
     ) -> Result<Self, ApiError> {
         let (from, to) = range(params.get("from"), params.get("to"), now)?;
         let selection = Selection::of_parameters(params.get("feature"), params.get("property"))
             .map_err(|(name, reason)| refused(name, &reason))?;
+        let conditions = Condition::of_parameters(params, sites)?;
         let forms =
             [("application/json", Form::Json), ("text/csv", Form::Csv), (parquet::MEDIA_TYPE, Form::Parquet)];
         let form = accept::form(headers, &forms)?;
@@ -124,9 +132,15 @@ impl Ask {
             said("from"),
             said("to"),
             selection.text(),
+            conditions.iter().map(Condition::text).collect(),
             principal.to_string(),
         ];
-        Ok(Self { thing, from, to, selection, mode, form, question })
+        Ok(Self { thing, from, to, now, selection, conditions, mode, form, question })
+    }
+
+    /// Where the conditions are looked at.
+    pub(super) fn lookout(&self) -> Lookout<'_> {
+        Lookout { thing: &self.thing, range: (self.from, self.to), now: self.now }
     }
 }
 
@@ -339,7 +353,11 @@ pub(super) fn hold_of(text: Option<&str>, now: Timestamp) -> Result<Hold, Fault>
 ///
 /// # Errors
 /// `invalid-parameter`, `history-too-large`.
-fn range(from: Option<&str>, to: Option<&str>, now: Timestamp) -> Result<(Timestamp, Timestamp), ApiError> {
+pub(super) fn range(
+    from: Option<&str>,
+    to: Option<&str>,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp), ApiError> {
     let read = |name, text: Option<&str>| text.map(|text| moment(name, text)).transpose();
     bounded(
         read("from", from).map_err(Fault::in_parameter)?,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use egiz_api::{Code, History, HistoryBucket, HistoryState, Problem, PropertyHistory};
 use egiz_historian::series::{
-    Bucket, Fill, Gather, Hold, Numbers, Sample, State, StateBucket, StateName, StateValue, States, Stream,
-    fill,
+    Bucket, Fill, Gather, Hold, Numbers, Sample, Span, State, StateBucket, StateName, StateValue, States,
+    Stream, Within, fill,
 };
 use egiz_historian::{ITEMS_MAX, Reading, Rows};
 use egiz_model::{Quality, Timestamp, Value};
@@ -19,24 +19,53 @@ use super::ask::{Ask, Asked, Gathering, VALUES_MAX};
 use super::raw::Plan;
 use super::selection::{Key, Selection};
 use super::walk::{Pace, Walk};
-use super::{PROPERTIES_MAX, entry};
+use super::{PROPERTIES_MAX, context, entry};
 use crate::error::ApiError;
 
 /// The aggregates of one Thing.
 ///
 /// # Errors
 /// `history-too-large`, `unavailable`.
-pub(super) fn answer(walk: &Walk, ask: &Ask, asked: &Asked) -> Result<History, ApiError> {
-    let of = Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection };
+pub(super) fn answer(
+    walk: &Walk,
+    ask: &Ask,
+    asked: &Asked,
+    within: Option<&Within>,
+) -> Result<History, ApiError> {
+    let of = Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection, within };
     let properties = properties(walk, &of, asked, &mut Budget::new("resolution"))?;
-    Ok(History { thing_id: ask.thing.clone(), from: ask.from, to: ask.to, properties, cursor: None })
+    let context = context::shown(within);
+    Ok(History { thing_id: ask.thing.clone(), from: ask.from, to: ask.to, properties, context, cursor: None })
 }
+
+/// The buckets that an answer has: those of which anything lies within.
+pub(super) fn shown<'a>(asked: &Asked, within: Option<&'a Within>) -> impl Iterator<Item = Span> + 'a {
+    asked.buckets.clone().filter(move |span| within.is_none_or(|within| within.overlaps(*span)))
+}
+
+/// What lies between two stretches is read with them up to this length; beyond it, what held when the second one began is
+/// looked up.
+const BRIDGED_MICROS: i64 = 6 * 3_600_000_000;
 
 /// Whose samples are looked at.
 pub(super) struct Of<'a> {
     pub(super) thing: &'a str,
     pub(super) range: (Timestamp, Timestamp),
     pub(super) selection: &'a Selection,
+    /// The stretches that count; all of the range where it is missing.
+    pub(super) within: Option<&'a Within>,
+}
+
+impl Of<'_> {
+    /// The ranges that are read one after the other.
+    pub(super) fn ranges(&self) -> Vec<(Timestamp, Timestamp)> {
+        match self.within {
+            None => vec![self.range],
+            Some(within) => {
+                within.bridged(BRIDGED_MICROS).into_iter().map(|span| (span.start, span.end)).collect()
+            }
+        }
+    }
 }
 
 /// How many values an answer may still have.
@@ -118,11 +147,11 @@ pub(super) fn properties(
 ) -> Result<Vec<PropertyHistory>, ApiError> {
     let mut tracks: Vec<Track> = Vec::new();
     for key in of.selection.named() {
-        place_of(&mut tracks, key, asked, budget)?;
+        place_of(&mut tracks, key, (asked, of.within), budget)?;
     }
     if matches!(asked.gathering, Gathering::Durations) {
         each_state(walk, of, |key, state| {
-            let place = place_of(&mut tracks, key, asked, budget)?;
+            let place = place_of(&mut tracks, key, (asked, of.within), budget)?;
             let track = &mut tracks[place];
             track.is_met |= state.quality != Quality::Bad;
             let Gathered::States(running) = &mut track.gathered else { return Ok(()) };
@@ -130,7 +159,7 @@ pub(super) fn properties(
         })?;
     } else {
         each_number(walk, of, asked.looks_back(), |key, samples| {
-            let place = place_of(&mut tracks, key, asked, budget)?;
+            let place = place_of(&mut tracks, key, (asked, of.within), budget)?;
             let track = &mut tracks[place];
             track.is_met |= samples.iter().any(|sample| sample.number().is_some());
             let Gathered::Numbers(running) = &mut track.gathered else { return Ok(()) };
@@ -142,14 +171,14 @@ pub(super) fn properties(
             Ok(())
         })?;
     }
-    Ok(finished(tracks, of.selection, asked))
+    Ok(finished(tracks, of, asked))
 }
 
 /// The place of a key's track, new if need be.
 fn place_of(
     tracks: &mut Vec<Track>,
     key: &Key,
-    asked: &Asked,
+    (asked, within): (&Asked, Option<&Within>),
     budget: &mut Budget,
 ) -> Result<usize, ApiError> {
     if let Some(place) = tracks.iter().position(|track| track.key == *key) {
@@ -160,10 +189,14 @@ fn place_of(
     }
     budget.spend(asked)?;
     let gathered = match &asked.gathering {
-        Gathering::Durations => Gathered::States(Box::new(Running::new(asked, States::new(asked.hold)))),
+        Gathering::Durations => {
+            let states = States::new(asked.hold).within(within.cloned());
+            Gathered::States(Box::new(Running::new(asked, states)))
+        }
         Gathering::Numbers(aggregates) => {
             let running = aggregates.iter().map(|(name, aggregate)| {
-                (name.clone(), Running::new(asked, Numbers::new(*aggregate, asked.hold)))
+                let numbers = Numbers::new(*aggregate, asked.hold).within(within.cloned());
+                (name.clone(), Running::new(asked, numbers))
             });
             Gathered::Numbers(running.collect())
         }
@@ -173,15 +206,20 @@ fn place_of(
 }
 
 /// Leaves out what was not asked for by name and has nothing to say, and puts the rest in order.
-fn finished(mut tracks: Vec<Track>, selection: &Selection, asked: &Asked) -> Vec<PropertyHistory> {
+fn finished(mut tracks: Vec<Track>, of: &Of<'_>, asked: &Asked) -> Vec<PropertyHistory> {
+    let selection = of.selection;
     let met: Vec<Key> = tracks.iter().filter(|track| track.is_met).map(|track| track.key.clone()).collect();
     tracks.retain(|track| track.is_met || selection.insists_on(&track.key, &met));
     tracks.sort_by(|a, b| selection.order(&a.key, &b.key));
     let finished = tracks.into_iter().map(|track| {
         let mut entry = entry(&track.key, track.is_met);
         entry.buckets = Some(match track.gathered {
-            Gathered::Numbers(running) => number_buckets(running, asked.fill),
-            Gathered::States(running) => running.finish().into_iter().map(state_bucket).collect(),
+            Gathered::Numbers(running) => number_buckets(running, asked.fill, of.within),
+            Gathered::States(running) => {
+                let mut buckets: Vec<_> = running.finish().into_iter().map(state_bucket).collect();
+                keep_shown(&mut buckets, of.within);
+                buckets
+            }
         });
         entry
     });
@@ -189,7 +227,11 @@ fn finished(mut tracks: Vec<Track>, selection: &Selection, asked: &Asked) -> Vec
 }
 
 /// Puts the aggregates of each bucket beside each other.
-fn number_buckets(running: Vec<(String, Running<Numbers>)>, how: Fill) -> Vec<HistoryBucket> {
+fn number_buckets(
+    running: Vec<(String, Running<Numbers>)>,
+    how: Fill,
+    within: Option<&Within>,
+) -> Vec<HistoryBucket> {
     let mut together: Vec<HistoryBucket> = Vec::new();
     for (name, running) in running {
         let buckets = running.finish();
@@ -201,8 +243,16 @@ fn number_buckets(running: Vec<(String, Running<Numbers>)>, how: Fill) -> Vec<Hi
             bucket.values.insert(name.clone(), one.value);
         }
     }
+    keep_shown(&mut together, within);
     fill_together(&mut together, how);
     together
+}
+
+/// Leaves out the buckets of which nothing lies within.
+fn keep_shown(buckets: &mut Vec<HistoryBucket>, within: Option<&Within>) {
+    if let Some(within) = within {
+        buckets.retain(|bucket| within.overlaps(Span::new(bucket.start, bucket.end)));
+    }
 }
 
 /// Fills each aggregate for itself; with nothing to stand in for it, a bucket goes that has none at all.
@@ -281,37 +331,96 @@ pub(super) fn each_number(
     looks_back: bool,
     mut each: impl FnMut(&Key, &[Sample]) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
-    if looks_back {
-        before(walk, of, |key, time, reading| match reading.value.as_ref().and_then(Value::as_f64) {
-            Some(value) => each(key, &[Sample { time, value, quality: reading.quality }]),
-            None => Ok(()),
-        })?;
-    }
-    walk.slices(of.thing, of.range, of.selection, Pace::All, |rows| {
-        for step in Plan::of(rows, of.selection).0 {
-            let (feature, property) = (&*step.feature, &*step.property);
-            let key =
-                |item| Key { feature: Arc::clone(&step.feature), property: Arc::clone(&step.property), item };
-            if of.selection.wants_whole(feature, property) {
-                let whole = rows.samples(feature, property, None);
-                if !whole.is_empty() {
-                    each(&key(None), &whole)?;
+    let mut last = Last::default();
+    for (begin, end) in of.ranges() {
+        if looks_back {
+            let mut carried: Vec<(Key, Sample)> = Vec::new();
+            before(walk, of, begin, |key, time, reading| {
+                if let Some(value) = reading.value.as_ref().and_then(Value::as_f64) {
+                    carried.push((key.clone(), Sample { time, value, quality: reading.quality }));
                 }
-                for item in 0..ITEMS_MAX {
-                    let samples = rows.samples(feature, property, Some(item));
-                    if samples.is_empty() {
-                        break;
-                    }
-                    each(&key(Some(item)), &samples)?;
+                Ok(())
+            })?;
+            for key in last.without(carried.iter().map(|(key, _)| key)) {
+                let time = begin.plus_micros(-1);
+                if last.is_new(&key, time) {
+                    each(&key, &[Sample { time, value: 0.0, quality: Quality::Bad }])?;
                 }
-            } else {
-                for item in of.selection.items(feature, property) {
-                    each(&key(Some(item)), &rows.samples(feature, property, Some(item)))?;
+            }
+            for (key, sample) in carried {
+                if last.is_new(&key, sample.time) {
+                    each(&key, &[sample])?;
                 }
             }
         }
-        Ok(ControlFlow::Continue(()))
-    })
+        walk.slices(of.thing, (begin, end), of.selection, Pace::All, |rows| {
+            each_of_rows(rows, of, |key, samples| {
+                if let Some(sample) = samples.last() {
+                    last.is_new(key, sample.time);
+                }
+                each(key, samples)
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Gives the numbers of some rows.
+fn each_of_rows(
+    rows: &Rows,
+    of: &Of<'_>,
+    mut each: impl FnMut(&Key, &[Sample]) -> Result<(), ApiError>,
+) -> Result<ControlFlow<()>, ApiError> {
+    for step in Plan::of(rows, of.selection).0 {
+        let (feature, property) = (&*step.feature, &*step.property);
+        let key =
+            |item| Key { feature: Arc::clone(&step.feature), property: Arc::clone(&step.property), item };
+        if of.selection.wants_whole(feature, property) {
+            let whole = rows.samples(feature, property, None);
+            if !whole.is_empty() {
+                each(&key(None), &whole)?;
+            }
+            for item in 0..ITEMS_MAX {
+                let samples = rows.samples(feature, property, Some(item));
+                if samples.is_empty() {
+                    break;
+                }
+                each(&key(Some(item)), &samples)?;
+            }
+        } else {
+            for item in of.selection.items(feature, property) {
+                each(&key(Some(item)), &rows.samples(feature, property, Some(item)))?;
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// When each property was given last: what held before a later range may have been given already.
+#[derive(Default)]
+struct Last(Vec<(Key, Timestamp)>);
+
+impl Last {
+    /// Whether a time is later than the last of a key; it is the last from now on.
+    fn is_new(&mut self, key: &Key, time: Timestamp) -> bool {
+        match self.0.iter_mut().find(|(known, _)| known == key) {
+            Some((_, last)) if *last >= time => false,
+            Some((_, last)) => {
+                *last = time;
+                true
+            }
+            None => {
+                self.0.push((key.clone(), time));
+                true
+            }
+        }
+    }
+
+    /// Those that were given and are not among these: they hold no more.
+    fn without<'a>(&self, carried: impl Iterator<Item = &'a Key>) -> Vec<Key> {
+        let carried: Vec<&Key> = carried.collect();
+        self.0.iter().map(|(key, _)| key).filter(|key| !carried.contains(key)).cloned().collect()
+    }
 }
 
 fn each_state(
@@ -319,28 +428,51 @@ fn each_state(
     of: &Of<'_>,
     mut each: impl FnMut(&Key, State<'_>) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
-    before(walk, of, |key, time, reading| each(key, state(time, reading)))?;
-    walk.slices(of.thing, of.range, of.selection, Pace::All, |rows: &Rows| {
-        let plan = Plan::of(rows, of.selection);
-        for row in 0..rows.len() {
-            for step in &plan.0 {
-                let Some(reading) = rows.reading(row, &step.feature, &step.property) else { continue };
-                spread(of.selection, (&step.feature, &step.property), &reading, |key, reading| {
-                    each(key, state(rows.time(row), reading))
-                })?;
+    let mut last = Last::default();
+    for (begin, end) in of.ranges() {
+        let mut carried: Vec<(Key, Timestamp, Reading)> = Vec::new();
+        before(walk, of, begin, |key, time, reading| {
+            carried.push((key.clone(), time, reading.clone()));
+            Ok(())
+        })?;
+        for key in last.without(carried.iter().map(|(key, ..)| key)) {
+            let time = begin.plus_micros(-1);
+            if last.is_new(&key, time) {
+                each(&key, State { time, value: StateValue::Bool(false), quality: Quality::Bad })?;
             }
         }
-        Ok(ControlFlow::Continue(()))
-    })
+        for (key, time, reading) in &carried {
+            if last.is_new(key, *time) {
+                each(key, state(*time, reading))?;
+            }
+        }
+        walk.slices(of.thing, (begin, end), of.selection, Pace::All, |rows: &Rows| {
+            let plan = Plan::of(rows, of.selection);
+            for row in 0..rows.len() {
+                for step in &plan.0 {
+                    let Some(reading) = rows.reading(row, &step.feature, &step.property) else { continue };
+                    spread(of.selection, (&step.feature, &step.property), &reading, |key, reading| {
+                        if of.within.is_some() {
+                            last.is_new(key, rows.time(row));
+                        }
+                        each(key, state(rows.time(row), reading))
+                    })?;
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    Ok(())
 }
 
-/// Gives what held when the range began.
+/// Gives what held when a range began.
 fn before(
     walk: &Walk,
     of: &Of<'_>,
+    begin: Timestamp,
     mut each: impl FnMut(&Key, Timestamp, &Reading) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
-    let Some(state) = walk.historian().thing_at(of.thing, of.range.0.plus_micros(-1))? else { return Ok(()) };
+    let Some(state) = walk.historian().thing_at(of.thing, begin.plus_micros(-1))? else { return Ok(()) };
     for property in &state.properties {
         if of.selection.wants(&property.feature, &property.property) {
             spread(

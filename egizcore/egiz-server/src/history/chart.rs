@@ -4,14 +4,14 @@
 //! points as to thin all at once, so memory is bounded by the width of the chart.
 
 use egiz_api::{History, HistorySample, PropertyHistory};
-use egiz_historian::series::{Chart, Point, Sample, downsample};
-use egiz_model::{Quality, Value};
+use egiz_historian::series::{Chart, Point, Sample, Within, downsample};
+use egiz_model::{Quality, Timestamp, Value};
 
 use super::ask::Ask;
 use super::buckets::{Of, each_number};
 use super::selection::{Key, Selection};
 use super::walk::Walk;
-use super::{PROPERTIES_MAX, entry};
+use super::{PROPERTIES_MAX, context, entry};
 use crate::error::ApiError;
 
 /// So many samples are gathered before they are thinned.
@@ -23,15 +23,22 @@ struct Track {
     /// Thinned when it is reached.
     bound: usize,
     is_met: bool,
+    /// Where the stretch ends that the last sample lies in, if only some count.
+    stretch_end: Option<Timestamp>,
 }
 
 /// The points of every property that is asked for and has numbers.
 ///
 /// # Errors
 /// `history-too-large`, `unavailable`.
-pub(super) fn answer(walk: &Walk, ask: &Ask, chart: &Chart) -> Result<History, ApiError> {
+pub(super) fn answer(
+    walk: &Walk,
+    ask: &Ask,
+    chart: &Chart,
+    within: Option<&Within>,
+) -> Result<History, ApiError> {
     let mut tracks: Vec<Track> = ask.selection.named().cloned().map(Track::new).collect();
-    let of = Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection };
+    let of = Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection, within };
     each_number(walk, &of, false, |key, samples| {
         let place = match tracks.iter().position(|track| track.key == *key) {
             Some(place) => place,
@@ -41,16 +48,20 @@ pub(super) fn answer(walk: &Walk, ask: &Ask, chart: &Chart) -> Result<History, A
                 tracks.len() - 1
             }
         };
-        tracks[place].add(samples, chart);
+        match within {
+            None => tracks[place].add(samples, chart),
+            Some(within) => tracks[place].add_within(samples, within, chart),
+        }
         Ok(())
     })?;
     let properties = finished(tracks, &ask.selection, chart);
-    Ok(History { thing_id: ask.thing.clone(), from: ask.from, to: ask.to, properties, cursor: None })
+    let context = context::shown(within);
+    Ok(History { thing_id: ask.thing.clone(), from: ask.from, to: ask.to, properties, context, cursor: None })
 }
 
 impl Track {
     fn new(key: Key) -> Self {
-        Self { key, samples: Vec::new(), bound: SAMPLES_GATHERED, is_met: false }
+        Self { key, samples: Vec::new(), bound: SAMPLES_GATHERED, is_met: false, stretch_end: None }
     }
 
     fn add(&mut self, samples: &[Sample], chart: &Chart) {
@@ -61,6 +72,21 @@ impl Track {
             self.samples = points.into_iter().map(again).collect();
             self.bound = self.samples.len() + SAMPLES_GATHERED;
         }
+    }
+}
+
+impl Track {
+    /// Adds what lies within, with a break of the line where a stretch ends.
+    fn add_within(&mut self, samples: &[Sample], within: &Within, chart: &Chart) {
+        let mut kept = Vec::with_capacity(samples.len());
+        for sample in samples {
+            let Some(stretch) = within.at(sample.time) else { continue };
+            if let Some(end) = self.stretch_end.replace(stretch.end).filter(|end| *end < stretch.end) {
+                kept.push(Sample { time: end, value: 0.0, quality: Quality::Bad });
+            }
+            kept.push(*sample);
+        }
+        self.add(&kept, chart);
     }
 }
 
@@ -100,7 +126,6 @@ fn sample(point: Point) -> HistorySample {
 mod tests {
     use super::*;
     use egiz_historian::series::Span;
-    use egiz_model::Timestamp;
     use proptest::prelude::*;
 
     proptest! {

@@ -10,15 +10,17 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use egiz_api::{History, HistorySample, PropertyHistory};
+use egiz_historian::series::{Span, Within};
 use egiz_historian::{Reading, Rows};
 use egiz_model::{Quality, QualityReason, Value};
 
-use super::ask::{Ask, Asked, Gathering, Mode, RawPage};
+use super::ask::{Ask, Gathering, Mode, RawPage};
+use super::buckets::Of;
 use super::outlet::{self, CHUNK_BYTES, Outlet};
 use super::raw::{Plan, of_item};
 use super::selection::Key;
 use super::walk::{Pace, Walk};
-use super::{blocking, buckets, chart, known};
+use super::{blocking, buckets, chart, context, known};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::outflow;
@@ -34,20 +36,23 @@ pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError
     let is_streamed = matches!(ask.mode, Mode::Raw(_));
     let permit = outflow::permit(app)?;
     if is_streamed {
-        let (ask, columns) = blocking(app, move |walk| {
+        let (ask, within, columns) = blocking(app, move |walk| {
             known(&live, walk.historian(), &ask.thing)?;
-            let columns = columns(walk, &ask)?;
-            Ok((ask, columns))
+            let within = context::within(walk, &live, &ask.conditions, ask.lookout())?;
+            let columns = columns(walk, &ask, within.as_ref())?;
+            Ok((ask, within, columns))
         })
         .await?;
         let body = outlet::stream(app, permit, move |walk, outlet| {
             let Mode::Raw(page) = &ask.mode else { return Ok(()) };
-            write_samples(walk, &ask, page, &columns, outlet)
+            let of = of(&ask, within.as_ref());
+            write_samples(walk, &of, page, &columns, outlet)
         })?;
         return Ok(response(body));
     }
     let body = blocking(app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;
+        let within = context::within(walk, &live, &ask.conditions, ask.lookout())?;
         let mut out = Vec::new();
         if let Mode::Buckets(asked) = &mut ask.mode {
             let leaves_out = asked.fill == egiz_historian::series::Fill::None;
@@ -56,17 +61,18 @@ pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError
                 asked.fill = egiz_historian::series::Fill::Null;
             }
             let asked = asked.clone();
-            let answer = buckets::answer(walk, &ask, &asked)?;
+            let answer = buckets::answer(walk, &ask, &asked, within.as_ref())?;
             match &asked.gathering {
                 Gathering::Numbers(aggregates) => {
                     let names: Vec<&str> = aggregates.iter().map(|(name, _)| name.as_str()).collect();
-                    write_buckets(&mut out, &answer, &asked, &names, leaves_out);
+                    let spans: Vec<Span> = buckets::shown(&asked, within.as_ref()).collect();
+                    write_buckets(&mut out, &answer, &spans, &names, leaves_out);
                 }
                 Gathering::Durations => write_states(&mut out, &answer),
             }
         }
         if let Mode::Chart(of_width) = &ask.mode {
-            write_points(&mut out, &chart::answer(walk, &ask, of_width)?);
+            write_points(&mut out, &chart::answer(walk, &ask, of_width, within.as_ref())?);
         }
         Ok(out)
     })
@@ -85,12 +91,13 @@ fn response(body: Body) -> Response {
 }
 
 /// The columns of samples: what is named, else what there is in the range, which is looked through for it.
-fn columns(walk: &Walk, ask: &Ask) -> Result<Vec<Key>, ApiError> {
+fn columns(walk: &Walk, ask: &Ask, within: Option<&Within>) -> Result<Vec<Key>, ApiError> {
     let mut columns: Vec<Key> = ask.selection.named().cloned().collect();
     if ask.selection.is_closed() {
         return Ok(columns);
     }
-    walk.slices(&ask.thing, (ask.from, ask.to), &ask.selection, Pace::All, |rows| {
+    walk.kept_slices(&of(ask, within), Pace::All, |rows| {
+        let rows = &rows;
         for step in Plan::of(rows, &ask.selection).0 {
             for key in step.keys(&ask.selection) {
                 let is_there = || (0..rows.len()).any(|row| reading(rows, row, &key).is_some());
@@ -109,9 +116,14 @@ fn columns(walk: &Walk, ask: &Ask) -> Result<Vec<Key>, ApiError> {
     Ok(columns)
 }
 
+/// What is asked for, of what lies within.
+fn of<'a>(ask: &'a Ask, within: Option<&'a Within>) -> Of<'a> {
+    Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection, within }
+}
+
 fn write_samples(
     walk: &Walk,
-    ask: &Ask,
+    of: &Of<'_>,
     page: &RawPage,
     columns: &[Key],
     outlet: &mut Outlet,
@@ -124,7 +136,8 @@ fn write_samples(
     line.field("quality");
     line.end();
     let mut left = page.limit.unwrap_or(usize::MAX);
-    walk.slices(&ask.thing, (ask.from, ask.to), &ask.selection, Pace::All, |rows| {
+    walk.kept_slices(of, Pace::All, |rows| {
+        let rows = &rows;
         for row in 0..rows.len() {
             let readings: Vec<Option<Reading>> = columns.iter().map(|key| reading(rows, row, key)).collect();
             if readings.iter().all(Option::is_none) {
@@ -196,7 +209,7 @@ fn text_of(value: Option<&Value>) -> String {
     }
 }
 
-fn write_buckets(out: &mut Vec<u8>, answer: &History, asked: &Asked, names: &[&str], leaves_out: bool) {
+fn write_buckets(out: &mut Vec<u8>, answer: &History, spans: &[Span], names: &[&str], leaves_out: bool) {
     let paths: Vec<String> = answer.properties.iter().map(path_of).collect();
     let mut line = Line::begin(out);
     line.field("start");
@@ -209,7 +222,7 @@ fn write_buckets(out: &mut Vec<u8>, answer: &History, asked: &Asked, names: &[&s
     line.end();
     let of_property: Vec<_> =
         answer.properties.iter().map(|entry| entry.buckets.as_deref().unwrap_or_default()).collect();
-    for (index, span) in asked.buckets.clone().enumerate() {
+    for (index, span) in spans.iter().enumerate() {
         let buckets: Vec<_> = of_property.iter().filter_map(|buckets| buckets.get(index)).collect();
         if leaves_out && buckets.iter().all(|bucket| bucket.values.values().all(Option::is_none)) {
             continue;

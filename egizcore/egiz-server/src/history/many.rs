@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::ask::{Asked, Fault, Gathering, Said, bounded, epoch, hold_of, moment};
 use super::buckets::{Budget, Of, each_number, is_partial, properties};
+use super::context::{self, Condition, Lookout};
 use super::selection::{Key, NAMES_MAX, Selection};
 use super::walk::Walk;
 use super::{blocking, complete, entry, historian};
@@ -69,8 +70,9 @@ pub(crate) async fn query(
                 format!("{} Things are put together, and at most {THINGS_MAX} may be", question.things.len());
             return Err(Fault::too_large("filter", reason, THINGS_MAX as u64).in_member());
         }
-        let properties = blocking(&app, move |walk| together(walk, &question)).await?;
-        result.groups.push(HistoryGroupResult { thing_id: None, properties });
+        let live = app.clone();
+        let properties = blocking(&app, move |walk| together(walk, &live, &question)).await?;
+        result.groups.push(HistoryGroupResult { thing_id: None, context: None, properties });
         return Ok(respond::json(StatusCode::OK, &result));
     }
     let limit = page::limit(query.limit.map(u64::from))?;
@@ -102,10 +104,13 @@ pub(crate) async fn query(
         let mut budget = Budget::new("limit");
         let mut groups = Vec::with_capacity(end - begin);
         for thing in &question.things[begin..end] {
-            let of = Of { thing, range: question.range, selection: &question.selection };
+            let within = context::within(walk, &live, &question.conditions, question.lookout(thing))?;
+            let of =
+                Of { thing, range: question.range, selection: &question.selection, within: within.as_ref() };
             let mut properties = properties(walk, &of, &question.asked, &mut budget)?;
             complete(&live, walk.historian(), thing, &mut properties)?;
-            groups.push(HistoryGroupResult { thing_id: Some(thing.clone()), properties });
+            let context = context::shown(within.as_ref());
+            groups.push(HistoryGroupResult { thing_id: Some(thing.clone()), context, properties });
         }
         Ok(groups)
     })
@@ -130,6 +135,7 @@ struct Question {
     selection: Selection,
     range: (Timestamp, Timestamp),
     now: Timestamp,
+    conditions: Vec<Condition>,
     asked: Asked,
 }
 
@@ -143,9 +149,15 @@ impl Question {
                 if index == NAMES_MAX { "/properties".to_owned() } else { format!("/properties/{index}") };
             ApiError::from(Problem::new(Code::InvalidValue, format!("{at}: {reason}")).at(at, reason))
         })?;
+        let conditions = Condition::of_member(query.conditions.as_ref(), &app.ports.settings.sites)?;
         let asked = aggregates(query, range, now)?;
         let things = things(app, query).await?;
-        Ok(Self { things, selection, range, now, asked })
+        Ok(Self { things, selection, range, now, conditions, asked })
+    }
+
+    /// Where the conditions of a Thing are looked at.
+    fn lookout<'a>(&self, thing: &'a str) -> Lookout<'a> {
+        Lookout { thing, range: self.range, now: self.now }
     }
 
     /// The same over another range.
@@ -253,20 +265,38 @@ struct Pool {
     summaries: Vec<Summary>,
 }
 
-fn together(walk: &Walk, question: &Question) -> Result<Vec<PropertyHistory>, ApiError> {
+/// How much of a bucket counts.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// Anything of it, for some Thing.
+    is_any: bool,
+    /// All of it, for every Thing.
+    is_whole: bool,
+}
+
+fn together(walk: &Walk, app: &App, question: &Question) -> Result<Vec<PropertyHistory>, ApiError> {
     let Gathering::Numbers(aggregates) = &question.asked.gathering else { return Ok(Vec::new()) };
     let mut budget = Budget::new("resolution");
     let spans: Vec<Span> = question.asked.buckets.clone().collect();
+    let mut shown = vec![Shown { is_any: question.conditions.is_empty(), is_whole: true }; spans.len()];
     let mut pools: Vec<Pool> = Vec::new();
     for key in question.selection.named() {
         pool(&mut pools, key, question, spans.len(), &mut budget)?;
     }
     for thing in &question.things {
-        let of = Of { thing, range: question.range, selection: &question.selection };
+        let within = context::within(walk, app, &question.conditions, question.lookout(thing))?;
+        if let Some(within) = &within {
+            for (shown, span) in shown.iter_mut().zip(&spans) {
+                let micros = within.micros_of(*span);
+                shown.is_any |= micros > 0;
+                shown.is_whole &= micros == span.micros();
+            }
+        }
+        let of = Of { thing, range: question.range, selection: &question.selection, within: within.as_ref() };
         let mut of_thing: Vec<(Key, Stream<Summaries>, Vec<Summarised>)> = Vec::new();
         each_number(walk, &of, question.asked.looks_back(), |key, samples| {
             let place = of_thing.iter().position(|(known, ..)| known == key).unwrap_or_else(|| {
-                let summaries = Summaries::new(question.asked.hold);
+                let summaries = Summaries::new(question.asked.hold).within(within.clone());
                 of_thing.push((
                     key.clone(),
                     Stream::new(question.asked.buckets.clone(), summaries),
@@ -290,7 +320,7 @@ fn together(walk: &Walk, question: &Question) -> Result<Vec<PropertyHistory>, Ap
     let met: Vec<Key> = pools.iter().filter(|pool| has_any(pool)).map(|pool| pool.key.clone()).collect();
     pools.retain(|pool| has_any(pool) || question.selection.insists_on(&pool.key, &met));
     pools.sort_by(|a, b| question.selection.order(&a.key, &b.key));
-    Ok(pools.iter().map(|pool| pooled(pool, &spans, aggregates, question)).collect())
+    Ok(pools.iter().map(|pool| pooled(pool, (&spans, &shown), aggregates, question)).collect())
 }
 
 /// The place of a property's pool, new if need be.
@@ -311,13 +341,14 @@ fn pool(
 
 fn pooled(
     pool: &Pool,
-    spans: &[Span],
+    (spans, shown): (&[Span], &[Shown]),
     aggregates: &[(String, Aggregate)],
     question: &Question,
 ) -> PropertyHistory {
     let is_met = pool.summaries.iter().any(|summary| summary.count + summary.excluded > 0);
     let mut entry = entry(&pool.key, is_met);
-    let buckets = spans.iter().zip(&pool.summaries).map(|(span, summary)| {
+    let those = spans.iter().zip(&pool.summaries).zip(shown).filter(|(_, shown)| shown.is_any);
+    let buckets = those.map(|((span, summary), shown)| {
         let value = |aggregate: &Aggregate| aggregate.of_summary(summary).ok().flatten();
         let is_uncertain = aggregates.iter().any(|(_, aggregate)| {
             if aggregate.is_time_weighted() { summary.held_uncertain } else { summary.good < summary.count }
@@ -331,7 +362,8 @@ fn pooled(
             count: summary.count,
             excluded: summary.excluded,
             quality: if is_uncertain { Quality::Uncertain } else { Quality::Good },
-            partial: is_partial((span.start, span.end), question.range, question.asked.hold),
+            partial: !shown.is_whole
+                || is_partial((span.start, span.end), question.range, question.asked.hold),
         }
     });
     let mut buckets = buckets.collect();

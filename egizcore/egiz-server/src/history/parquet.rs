@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use egiz_historian::series::Within;
 use egiz_historian::{Export, PartError, Shape};
 
 use super::ask::{Ask, Mode};
+use super::buckets::Of;
 use super::outlet::{self, Outlet};
 use super::walk::{Pace, Walk};
-use super::{blocking, known};
+use super::{blocking, context, known};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::outflow;
@@ -26,18 +28,22 @@ pub(super) async fn answer(app: &App, ask: Ask) -> Result<Response, ApiError> {
     let live = app.clone();
     let permit = outflow::permit(app)?;
     // Here, so that what goes wrong while the range is looked through has a status.
-    let (ask, shape) = blocking(app, move |walk| {
+    let (ask, within, shape) = blocking(app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;
+        let within = context::within(walk, &live, &ask.conditions, ask.lookout())?;
         let mut shape = Shape::default();
-        walk.slices(&ask.thing, (ask.from, ask.to), &ask.selection, Pace::All, |rows| {
-            shape.see(rows);
+        walk.kept_slices(&of(&ask, within.as_ref()), Pace::All, |rows| {
+            shape.see(&rows);
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok((ask, shape))
+        Ok((ask, within, shape))
     })
     .await?;
     let name = format!("attachment; filename=\"{}.parquet\"", plain(&ask.thing));
-    let body = outlet::stream(app, permit, move |walk, outlet| write(walk, &ask, &shape, outlet))?;
+    let body = outlet::stream(app, permit, move |walk, outlet| {
+        let Mode::Raw(page) = &ask.mode else { return Ok(()) };
+        write(walk, &of(&ask, within.as_ref()), (&shape, page.limit), outlet)
+    })?;
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
@@ -49,12 +55,20 @@ pub(super) async fn answer(app: &App, ask: Ask) -> Result<Response, ApiError> {
     Ok(response)
 }
 
-fn write(walk: &Walk, ask: &Ask, shape: &Shape, outlet: &mut Outlet) -> Result<(), ApiError> {
-    let Mode::Raw(page) = &ask.mode else { return Ok(()) };
-    let limit = page.limit.unwrap_or(usize::MAX);
+fn of<'a>(ask: &'a Ask, within: Option<&'a Within>) -> Of<'a> {
+    Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection, within }
+}
+
+fn write(
+    walk: &Walk,
+    of: &Of<'_>,
+    (shape, limit): (&Shape, Option<usize>),
+    outlet: &mut Outlet,
+) -> Result<(), ApiError> {
+    let limit = limit.unwrap_or(usize::MAX);
     let failed = |error: PartError| ApiError::from(egiz_historian::HistoryError::from(error));
-    let mut export = Export::begin(outlet, &ask.thing, shape, limit).map_err(failed)?;
-    walk.owned_slices(&ask.thing, (ask.from, ask.to), &ask.selection, Pace::All, |rows| {
+    let mut export = Export::begin(outlet, of.thing, shape, limit).map_err(failed)?;
+    walk.kept_slices(of, Pace::All, |rows| {
         let has_room = export.add(rows).map_err(failed)?;
         Ok(if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;

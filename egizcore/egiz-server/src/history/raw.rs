@@ -11,6 +11,8 @@ use egiz_historian::{Reading, Rows};
 use egiz_model::{Quality, Timestamp, Value};
 
 use super::ask::{Ask, RawPage};
+use super::buckets::Of;
+use super::context::{self, Lookout};
 use super::selection::{Key, Selection};
 use super::walk::{Pace, Walk};
 use super::{PROPERTIES_MAX, complete, entry, value};
@@ -56,7 +58,11 @@ pub(super) fn answer(walk: &Walk, app: &App, ask: &Ask, page: &RawPage) -> Resul
         track(&mut tracks, key.clone())?;
     }
     let (mut rows_taken, mut samples_taken, mut goes_on) = (0, 0, None);
-    walk.slices(&ask.thing, (next, to), &ask.selection, Pace::Page, |rows| {
+    let lookout = Lookout { range: (next, to), ..ask.lookout() };
+    let within = context::within(walk, app, &ask.conditions, lookout)?;
+    let of = Of { thing: &ask.thing, range: (next, to), selection: &ask.selection, within: within.as_ref() };
+    walk.kept_slices(&of, Pace::Page, |rows| {
+        let rows = &rows;
         let plan = Plan::of(rows, &ask.selection);
         let mut places = Vec::with_capacity(plan.0.len());
         for step in &plan.0 {
@@ -115,6 +121,10 @@ pub(super) fn answer(walk: &Walk, app: &App, ask: &Ask, page: &RawPage) -> Resul
         out.extend_from_slice(b"]}");
     }
     out.push(b']');
+    if let Some(shown) = context::shown(within.as_ref()) {
+        out.extend_from_slice(b",\"context\":");
+        out.extend_from_slice(&serde_json::to_vec(&shown).unwrap_or_default());
+    }
     if let Some(cursor) = cursor {
         out.extend_from_slice(b",\"cursor\":");
         present::string(&mut out, &cursor);

@@ -8,6 +8,7 @@ use egiz_api::Code;
 use egiz_historian::{Historian, Rows};
 use egiz_model::Timestamp;
 
+use super::buckets::Of;
 use super::selection::Selection;
 use crate::error::ApiError;
 
@@ -79,6 +80,34 @@ impl Walk {
         mut each: impl FnMut(&Rows) -> Result<ControlFlow<()>, ApiError>,
     ) -> Result<(), ApiError> {
         self.owned_slices(thing, (from, to), selection, pace, |rows| each(&rows))
+    }
+
+    /// As [`Self::owned_slices`], of what lies within; what lies far between is not read.
+    ///
+    /// # Errors
+    /// Those of [`Self::slices`].
+    pub(super) fn kept_slices(
+        &self,
+        of: &Of<'_>,
+        pace: Pace,
+        mut each: impl FnMut(Rows) -> Result<ControlFlow<()>, ApiError>,
+    ) -> Result<(), ApiError> {
+        for range in of.ranges() {
+            let mut has_broken = false;
+            self.owned_slices(of.thing, range, of.selection, pace, |rows| {
+                let kept = match of.within {
+                    Some(within) => rows.within(within),
+                    None => rows,
+                };
+                let flow = each(kept)?;
+                has_broken = flow.is_break();
+                Ok(flow)
+            })?;
+            if has_broken {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// As [`Self::slices`], with rows to keep.

@@ -10,6 +10,7 @@ mod devices;
 mod errors;
 mod harness;
 mod history;
+mod history_context;
 mod hostile;
 mod idempotency;
 mod influx;
