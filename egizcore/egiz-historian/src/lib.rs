@@ -12,6 +12,7 @@
 
 mod cell;
 mod column;
+mod corrections;
 pub mod disk;
 mod export;
 mod head;
@@ -25,12 +26,13 @@ mod store;
 mod table;
 
 pub use column::ITEMS_MAX;
+pub use corrections::{Correction, Corrections};
 pub use export::{Export, Shape};
 pub use head::RowWriter;
 pub use manifest::ManifestError;
 pub use part::PartError;
 pub use store::{
     Counts, FileInForce, Historian, HistoryError, Intake, PropertyState, Recovery, Rolled, Rows, Settings,
-    States, Status, Stretch, ThingState,
+    States, Status, Stretch, ThingState, View,
 };
 pub use table::Reading;

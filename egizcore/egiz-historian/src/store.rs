@@ -30,6 +30,7 @@ use std::sync::atomic::AtomicU64;
 use egiz_model::{Offset, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::corrections::Corrections;
 use crate::disk::Disk;
 use crate::head::{Head, RowWriter};
 use crate::manifest::{Entry, Manifest, ManifestError};
@@ -37,7 +38,7 @@ use crate::part::{Part, PartError};
 
 pub use copy::FileInForce;
 pub use past::{PropertyState, States, ThingState};
-pub use read::Rows;
+pub use read::{Rows, View};
 pub use rolled::{Rolled, Stretch};
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -181,6 +182,7 @@ pub struct Historian {
     changing: Mutex<()>,
     /// The number of the next part.
     next_number: AtomicU64,
+    corrections: Corrections,
 }
 
 /// What is remembered from one piece of maintenance to the next.
@@ -279,8 +281,14 @@ impl Historian {
             maintaining: Mutex::default(),
             changing: Mutex::new(()),
             next_number,
+            corrections: Corrections::default(),
         };
         Ok((historian, recovery))
+    }
+
+    /// What is laid over what is kept when it is read.
+    pub fn corrections(&self) -> &Corrections {
+        &self.corrections
     }
 
     /// The offset of the first record that is in no part: from here on records must be handed over after a restart, and

@@ -38,6 +38,8 @@ pub enum QualityReason {
     Stale = 5,
     /// The device itself reported the quality.
     Reported = 6,
+    /// Somebody corrected it afterwards; also of a value that is good.
+    Corrected = 7,
 }
 
 impl Quality {
@@ -59,7 +61,7 @@ impl Quality {
 }
 
 impl QualityReason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::None,
         Self::ClockUnset,
         Self::ClockAhead,
@@ -67,6 +69,7 @@ impl QualityReason {
         Self::OutOfRange,
         Self::Stale,
         Self::Reported,
+        Self::Corrected,
     ];
 
     /// The reason with this number.
@@ -86,6 +89,7 @@ impl QualityReason {
             Self::OutOfRange => "out-of-range",
             Self::Stale => "stale",
             Self::Reported => "reported",
+            Self::Corrected => "corrected",
         })
     }
 }

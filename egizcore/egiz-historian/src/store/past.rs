@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use egiz_model::Timestamp;
 
-use super::{DAY_MICROS, Historian, HistoryError, Published};
+use super::{DAY_MICROS, Historian, HistoryError, Published, View};
 use crate::cell::Texts;
 use crate::column::ColumnKey;
+use crate::corrections::{Correction, lay_over};
 use crate::head::Head;
 use crate::manifest::{Entry, Level};
 use crate::part::{LastCell, Part, PartError, Reader};
@@ -43,13 +44,27 @@ pub struct ThingState {
 }
 
 impl Historian {
-    /// How a Thing stood at a time: of each property the last value measured then or before.
+    /// How a Thing stood at a time: of each property the last value measured then or before, corrected.
     ///
     /// # Errors
     /// Where a part cannot be read.
     pub fn thing_at(&self, thing: &str, at: Timestamp) -> Result<Option<ThingState>, HistoryError> {
+        self.thing_at_as(View::Corrected, thing, at)
+    }
+
+    /// As [`Self::thing_at`], corrected or not.
+    ///
+    /// # Errors
+    /// Where a part cannot be read.
+    pub fn thing_at_as(
+        &self,
+        view: View,
+        thing: &str,
+        at: Timestamp,
+    ) -> Result<Option<ThingState>, HistoryError> {
         let published = Arc::clone(&self.state.lock().published);
-        States::new(self, published, vec![thing.into()], at).next().transpose()
+        let states = States::new(self, published, vec![thing.into()], at);
+        States { view, ..states }.next().transpose()
     }
 
     /// How every Thing stood at a time, by id; Things that had said nothing yet are not among them. With `after`, those whose
@@ -78,6 +93,7 @@ const BATCH: usize = 64;
 /// How Things stood at a time, one after the other.
 pub struct States<'a> {
     historian: &'a Historian,
+    view: View,
     before: i64,
     ids: std::vec::IntoIter<Arc<str>>,
     /// Things of this batch, with their rows in memory.
@@ -92,6 +108,7 @@ impl<'a> States<'a> {
         let before = at.as_micros().saturating_add(1);
         Self {
             historian,
+            view: View::Corrected,
             before,
             ids: ids.into_iter(),
             batch: Vec::new().into_iter(),
@@ -137,7 +154,11 @@ impl Iterator for States<'_> {
             };
             take_newest(&mut last, &newest, self.before);
             if !last.is_empty() {
-                return Some(Ok(state_of(&id, last.into_cells(), &self.texts)));
+                let own = match self.view {
+                    View::Corrected => self.historian.corrections.of(&id),
+                    View::Original => Arc::default(),
+                };
+                return Some(Ok(state_of(&id, last.into_cells(), &own, &mut self.texts)));
             }
         }
     }
@@ -262,7 +283,7 @@ fn take_newest(last: &mut Last, table: &Table, before: i64) {
     }
 }
 
-fn state_of(thing: &str, mut last: Vec<LastCell>, texts: &Texts) -> ThingState {
+fn state_of(thing: &str, mut last: Vec<LastCell>, own: &[Arc<Correction>], texts: &mut Texts) -> ThingState {
     last.sort_by(|a, b| a.0.cmp(&b.0));
     let mut properties = Vec::new();
     for of_property in last.chunk_by(|a, b| a.0.same_property(&b.0)) {
@@ -270,7 +291,8 @@ fn state_of(thing: &str, mut last: Vec<LastCell>, texts: &Texts) -> ThingState {
         let columns = of_property
             .iter()
             .map(|(key, .., cell)| crate::table::Column { key: key.clone(), cells: vec![*cell] });
-        let table = Table { times: vec![*time], delays: vec![*delay_s], columns: columns.collect() };
+        let mut table = Table { times: vec![*time], delays: vec![*delay_s], columns: columns.collect() };
+        lay_over(own, &mut table, texts);
         let Some(reading) = table.value(0, &key.feature, &key.property, texts) else { continue };
         if reading.value.is_some() {
             properties.push(PropertyState {

@@ -8,6 +8,7 @@ use egiz_model::Timestamp;
 use super::{Historian, HistoryError, Published, State};
 use crate::cell::Texts;
 use crate::column::ColumnKey;
+use crate::corrections::lay_over;
 use crate::head::{Head, HeadReader};
 use crate::series::{Sample, Within};
 use crate::table::{Reading, Table};
@@ -17,6 +18,16 @@ use crate::table::{Reading, Table};
 pub struct Rows {
     table: Table,
     texts: Texts,
+}
+
+/// Whether what is read is corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum View {
+    /// By the corrections in force.
+    #[default]
+    Corrected,
+    /// As it was said.
+    Original,
 }
 
 impl Rows {
@@ -80,7 +91,7 @@ impl Rows {
 }
 
 impl Historian {
-    /// A Thing's rows with times in `[from, to)`, of the properties that `wanted` says.
+    /// A Thing's rows with times in `[from, to)`, of the properties that `wanted` says, corrected.
     ///
     /// # Errors
     /// Where a part cannot be read.
@@ -89,6 +100,20 @@ impl Historian {
         thing: &str,
         from: Timestamp,
         to: Timestamp,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Result<Rows, HistoryError> {
+        self.read_as(View::Corrected, thing, (from, to), wanted)
+    }
+
+    /// As [`Self::read`], corrected or not.
+    ///
+    /// # Errors
+    /// Where a part cannot be read.
+    pub fn read_as(
+        &self,
+        view: View,
+        thing: &str,
+        (from, to): (Timestamp, Timestamp),
         wanted: impl Fn(&str, &str) -> bool,
     ) -> Result<Rows, HistoryError> {
         let (from, to) = (from.as_micros(), to.as_micros());
@@ -110,6 +135,9 @@ impl Historian {
         newest.columns.retain(|column| wanted(&column.key));
         table.append(newest);
         table.tidy();
+        if view == View::Corrected {
+            lay_over(&self.corrections.of(thing), &mut table, &mut texts);
+        }
         Ok(Rows { table, texts })
     }
 

@@ -43,7 +43,8 @@ impl Rolled {
 
 impl Historian {
     /// Cuts `[from, to)` into stretches: some for which a Thing's rollups stand for its samples exactly, or are all that is
-    /// left of them, and the rest. With `prefers_samples`, only the latter.
+    /// left of them, and the rest. Where a correction is about a day, its samples are asked as long as they are there: rollups
+    /// are of what was said. With `prefers_samples`, only the latter.
     pub fn stretches(
         &self,
         thing: &str,
@@ -63,7 +64,11 @@ impl Historian {
             let is_rolled = match days.samples.get(&day) {
                 None => true,
                 Some(is_rolled) => {
-                    *is_rolled && asked == of_day && !prefers_samples && !in_memory.contains(&day)
+                    *is_rolled
+                        && asked == of_day
+                        && !prefers_samples
+                        && !in_memory.contains(&day)
+                        && !self.corrections.touch_thing(thing, of_day.start, of_day.end)
                 }
             };
             if !is_rolled || asked.start >= asked.end {

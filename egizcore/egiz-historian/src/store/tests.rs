@@ -12,6 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::disk::Folder;
 
+mod corrections;
 mod power_loss;
 mod rollups;
 
