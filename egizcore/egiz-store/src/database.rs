@@ -120,5 +120,9 @@ async fn migrate(pool: &Pool<Db>, path: &Path) -> Result<(), OpenError> {
 /// The schema's history, oldest first. A released entry is never edited: its checksum is in every database.
 fn migrations() -> Vec<Migration> {
     let registry = include_str!("../migrations/0001_registry.sql").into_sql_str();
-    vec![Migration::new(1, "registry".into(), MigrationType::Simple, registry, false)]
+    let past = include_str!("../migrations/0002_past.sql").into_sql_str();
+    vec![
+        Migration::new(1, "registry".into(), MigrationType::Simple, registry, false),
+        Migration::new(2, "past".into(), MigrationType::Simple, past, false),
+    ]
 }

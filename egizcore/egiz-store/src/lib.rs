@@ -1,4 +1,4 @@
-//! The registry in SQL: Things, templates, devices, API tokens and the audit trail.
+//! The registry in SQL: Things, templates, devices, API tokens, what people say about the past, and the audit trail.
 //!
 //! What people configure lives here; what machines say lives in the journal. The `things` table is a
 //! *projection* of the journal: one consumer writes it, together with its cursor, and it can be thrown away and
@@ -9,9 +9,11 @@
 //! (`database`). This crate is the only one that links SQLite. It opens no socket, reads no environment and
 //! chooses no clock and no random source: moments come with each call, random bytes from the [`RandomSource`] given at opening.
 
+mod annotation;
 mod api_token;
 mod audit;
 mod copy;
+mod correction;
 mod credential;
 mod database;
 mod device;
@@ -26,8 +28,10 @@ mod template;
 mod thing;
 mod transfer;
 
+pub use annotation::{Annotation, AnnotationQuery, StoredAnnotation, TEXT_CHARACTERS_MAX};
 pub use api_token::{ApiIdentity, ApiToken, Role};
 pub use audit::{AuditEntry, Author};
+pub use correction::{NewCorrection, REASON_CHARACTERS_MAX, StoredCorrection};
 pub use credential::{CredentialError, CredentialHash, Secret, VerifierLimits};
 pub use device::{Device, DeviceIdentity, DeviceKey, NewDevice};
 pub use error::{OpenError, StoreError};

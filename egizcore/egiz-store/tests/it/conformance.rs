@@ -3,8 +3,9 @@
 
 use egiz_model::Timestamp;
 use egiz_store::{
-    Author, DeviceKey, Expected, ExportOptions, ImportOptions, ImportOutcome, OnExisting, PageRequest,
-    Projected, RegistryDocument, Role, Store, StoreError, ThingChange,
+    Annotation, AnnotationQuery, Author, DeviceKey, Expected, ExportOptions, ImportOptions, ImportOutcome,
+    NewCorrection, OnExisting, PageRequest, Projected, RegistryDocument, Role, Store, StoreError,
+    ThingChange,
 };
 use serde_json::json;
 
@@ -40,7 +41,9 @@ macro_rules! suite {
             one_refused_item_refuses_the_document,
             existing_items_are_kept_replaced_or_refused_as_asked,
             writers_do_not_lose_each_others_changes,
-            an_installation_key_is_made_once
+            an_installation_key_is_made_once,
+            a_correction_is_kept_taken_back_and_its_number_never_used_again,
+            an_annotation_is_changed_only_as_it_was_seen
         );
     };
     ($open:expr, $($behaviour:ident),+) => {
@@ -494,4 +497,98 @@ pub(crate) async fn an_installation_key_is_made_once(store: &Store) {
     assert_ne!(store.installation_key("other").await.unwrap(), key);
     assert_ne!(key, [0; 32]);
     assert!(matches!(store.installation_key("no/name").await, Err(StoreError::Invalid { .. })));
+}
+
+pub(crate) async fn a_correction_is_kept_taken_back_and_its_number_never_used_again(store: &Store) {
+    let second = Timestamp::from_seconds;
+    let (oven, everything) = (id("factory:oven-001"), (Timestamp::MIN, Timestamp::MAX));
+    let new = |from: i64, value: serde_json::Value| NewCorrection {
+        thing_id: oven.clone(),
+        feature: "thermal".to_owned(),
+        property: "zones".to_owned(),
+        item: Some(2),
+        from: second(from),
+        to: second(from + 10),
+        value: Some(value),
+        quality: egiz_model::Quality::Uncertain,
+        reason: "misread".to_owned(),
+    };
+    let first = store.add_correction(&new(100, json!(1.5)), &author()).await.unwrap();
+    let newest = store.add_correction(&new(200, json!("text")), &author()).await.unwrap();
+    assert_eq!((first.id, newest.id), (1, 2));
+    assert_eq!(store.correction(&oven, 1).await.unwrap(), first);
+    assert_eq!(store.corrections_in_force().await.unwrap(), [first.clone(), newest.clone()]);
+    let of_other = store.undo_correction(&id("factory:oven-002"), 2, &author()).await;
+    assert!(matches!(of_other, Err(StoreError::NotFound { .. })), "{of_other:?}");
+    let undone = store.undo_correction(&oven, 2, &author()).await.unwrap();
+    assert_eq!(undone.undone, Some(author()));
+    assert!(store.undo_correction(&oven, 2, &author()).await.is_err(), "once is enough");
+    assert_eq!(store.correction(&oven, 2).await.unwrap(), undone);
+    assert_eq!(store.corrections_in_force().await.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(store.add_correction(&new(300, json!(true)), &author()).await.unwrap().id, 3);
+    let page = |range, with_undone, request| {
+        let oven = oven.clone();
+        async move {
+            let page = store.list_corrections(&oven, range, with_undone, request).await.unwrap();
+            (page.items.iter().map(|item| item.id).collect::<Vec<_>>(), page.next)
+        }
+    };
+    assert_eq!(page(everything, true, PageRequest::first(2)).await, (vec![1, 2], Some(2)));
+    assert_eq!(page(everything, true, PageRequest::after(2, 2)).await, (vec![3], None));
+    assert_eq!(page((second(110), second(300)), true, PageRequest::first(9)).await, (vec![2], None));
+    assert_eq!(page((second(110), second(301)), false, PageRequest::first(9)).await, (vec![3], None));
+    let wrong = NewCorrection { reason: String::new(), ..new(1, json!(1)) };
+    assert!(matches!(
+        store.add_correction(&wrong, &author()).await,
+        Err(StoreError::Invalid { field: "reason", .. })
+    ));
+    let wrong = NewCorrection { to: second(1), ..new(1, json!(1)) };
+    assert!(matches!(
+        store.add_correction(&wrong, &author()).await,
+        Err(StoreError::Invalid { field: "to", .. })
+    ));
+}
+
+pub(crate) async fn an_annotation_is_changed_only_as_it_was_seen(store: &Store) {
+    let second = Timestamp::from_seconds;
+    let annotation = |from: i64, to: i64, thing: Option<&str>| Annotation {
+        thing_id: thing.map(id),
+        property: thing.map(|_| ("thermal".to_owned(), "zone".to_owned())),
+        from: second(from),
+        to: second(to),
+        category: "note".to_owned(),
+        text: "seen".to_owned(),
+    };
+    let first = store.add_annotation(&annotation(100, 200, Some("f:a")), &author()).await.unwrap();
+    store.add_annotation(&annotation(100, 100, None), &author()).await.unwrap();
+    assert_eq!(store.annotation(1).await.unwrap(), first);
+    let another = Annotation { text: "changed".to_owned(), ..first.annotation.clone() };
+    let changed = store.change_annotation(1, 1, &another, &author()).await.unwrap();
+    assert_eq!((changed.version, &*changed.annotation.text), (2, "changed"));
+    let again = store.change_annotation(1, 1, &another, &author()).await;
+    assert!(matches!(again, Err(StoreError::VersionConflict { actual: 2, .. })), "{again:?}");
+    assert!(matches!(
+        store.delete_annotation(1, Some(1), &author()).await,
+        Err(StoreError::VersionConflict { .. })
+    ));
+    let found = |query: AnnotationQuery, from: i64, to: i64| async move {
+        let range = (second(from), second(to));
+        let page = store.list_annotations(&query, range, PageRequest::first(10)).await.unwrap();
+        page.items.iter().map(|item| item.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(AnnotationQuery::default(), 0, 101).await, [1, 2]);
+    assert_eq!(found(AnnotationQuery::default(), 100, 101).await, [1, 2]);
+    assert_eq!(found(AnnotationQuery::default(), 101, 200).await, [1]);
+    assert_eq!(found(AnnotationQuery::default(), 200, 300).await, [] as [u64; 0]);
+    let of_thing = AnnotationQuery { thing_id: Some(id("f:a")), ..AnnotationQuery::default() };
+    assert_eq!(found(of_thing, 0, 300).await, [1]);
+    store.delete_annotation(1, None, &author()).await.unwrap();
+    store.delete_annotation(2, Some(1), &author()).await.unwrap();
+    assert!(matches!(store.annotation(2).await, Err(StoreError::NotFound { .. })));
+    assert_eq!(store.add_annotation(&annotation(1, 1, None), &author()).await.unwrap().id, 3);
+    let of_site = Annotation { thing_id: None, ..annotation(1, 1, Some("f:a")) };
+    assert!(matches!(
+        store.add_annotation(&of_site, &author()).await,
+        Err(StoreError::Invalid { field: "property", .. })
+    ));
 }
