@@ -184,6 +184,11 @@ impl Collector for HistoryCollector {
                 "Bytes that the files may take, 0 for any number",
                 disk_budget.unwrap_or_default(),
             ),
+            (
+                "egiz_history_corrections",
+                "Corrections of the past in force",
+                self.historian.corrections().len() as u64,
+            ),
             ("egiz_history_head_rows", "Rows in memory, not in files yet", head_rows as u64),
             ("egiz_history_head_bytes", "Memory taken by rows that are not in files yet", head_bytes as u64),
         ];

@@ -127,6 +127,10 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
     let store = Store::open(&config.data.dir.join(backup::REGISTRY), options).await?;
     let author = Author::new("openegiz", clock());
     store.seed_templates(&start::templates(config.templates.file.as_deref())?, &author).await?;
+    if let Some(history) = &history {
+        let corrections = egiz_server::restore_corrections(&store, &history.historian).await?;
+        tracing::debug!(corrections, "the corrections of the past are in force");
+    }
     registry_part.up();
     if what != What::BrokerAlone {
         say_who_gets_in(config, &store).await?;

@@ -62,6 +62,10 @@ pub struct PropertyHistory {
     pub unit: Option<String>,
     /// `false` where neither history nor the live Thing has such a property: a name that may be misspelt.
     pub known: bool,
+    /// Whether corrections are in force within the range.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schema(value_type = Option<bool>)]
+    pub corrected: bool,
     /// The samples, or the points of a chart, in the order of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<Vec<HistorySample>>,
@@ -164,6 +168,9 @@ pub struct HistoryQuery {
     #[serde(default, rename = "where")]
     #[schema(value_type = Option<HistoryWhere>)]
     pub conditions: Option<Value>,
+    /// Whether corrections are in force; they are where it is missing.
+    #[serde(default)]
+    pub corrected: Option<bool>,
     /// Properties as `feature/property` or `feature/property/item`; a feature alone stands for all of its properties.
     #[serde(default)]
     #[schema(example = json!(["thermal/zone", "thermal/zones/0"]))]

@@ -12,6 +12,7 @@ pub mod device;
 pub mod health;
 pub mod history;
 pub mod live;
+pub mod past;
 pub mod problem;
 pub mod query;
 pub mod thing;
@@ -30,6 +31,9 @@ pub use history::{
     FeatureAt, History, HistoryBucket, HistoryCondition, HistoryContext, HistoryGroup, HistoryGroupResult,
     HistoryInterval, HistoryIntervals, HistoryQuery, HistoryResult, HistorySample, HistoryState,
     HistoryWhere, MetadataAt, PastFeature, PastState, PastThing, PropertyHistory, ThingAt,
+};
+pub use past::{
+    Annotation, AnnotationChange, AnnotationPage, Correction, CorrectionPage, NewAnnotation, NewCorrection,
 };
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};
 pub use query::{Aggregate, AggregateQuery, Count, CountQuery, Figures, FilterForm, Group, Groups, Query};

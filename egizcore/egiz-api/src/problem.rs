@@ -91,6 +91,8 @@ codes! {
     EntryNotFound = "entry-not-found", 404, "The registry has no such entry";
     /// This installation keeps no history.
     HistoryOff = "history-off", 404, "History is switched off";
+    /// Nothing that is kept was said there, so there is nothing to correct.
+    SampleNotFound = "sample-not-found", 404, "There is no sample to correct";
     /// This installation makes no backups.
     BackupsOff = "backups-off", 404, "No place for backups is configured";
     /// There is no backup of this id.

@@ -5,11 +5,12 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::history::{self, intervals, many, past};
+use crate::history::{self, corrections, intervals, many, past};
 use crate::live::{socket, stream, tickets};
 use crate::things::{bulk, import, read, write};
 use crate::{
-    audit, backups, devices, discovered, influx, layout, program, query, registry, templates, tokens,
+    annotations, audit, backups, devices, discovered, influx, layout, program, query, registry, templates,
+    tokens,
 };
 
 /// The description; [`document`] completes it.
@@ -29,6 +30,8 @@ use crate::{
         import::import, bulk::bulk,
         query::query, query::count, query::aggregate,
         history::history, intervals::of_thing, intervals::of_all, many::query, past::state,
+        corrections::create, corrections::list, corrections::get, corrections::undo,
+        annotations::list, annotations::create, annotations::get, annotations::change, annotations::delete,
         discovered::list, discovered::accept, discovered::forget,
         devices::list, devices::create, devices::get, devices::delete, devices::credentials, devices::withdraw,
         templates::list, templates::get, templates::put, templates::delete,

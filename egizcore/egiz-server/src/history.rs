@@ -12,10 +12,11 @@
 //! computing has threads of its own, [`AT_ONCE`] at once, and ends when the request does. The store itself, and what an
 //! aggregate is, are `egiz-historian`'s.
 
-mod ask;
+pub(crate) mod ask;
 mod buckets;
 mod chart;
 mod context;
+pub(crate) mod corrections;
 mod csv;
 pub(crate) mod intervals;
 pub(crate) mod many;
@@ -23,7 +24,7 @@ mod outlet;
 mod parquet;
 pub(crate) mod past;
 mod raw;
-mod selection;
+pub(crate) mod selection;
 pub(crate) mod walk;
 
 use std::sync::Arc;
@@ -32,7 +33,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, History, Problem, PropertyHistory};
-use egiz_historian::Historian;
+use egiz_historian::{Historian, View};
+use egiz_model::Timestamp;
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -69,6 +71,7 @@ const PROPERTIES_MAX: usize = 256;
         ("cursor" = Option<String>, Query, description = "From the page before"),
         ("where" = Option<String>, Query, description = "Only what lies within the intervals in which this held, in RQL over properties: `eq(business_context/batch_id,\"B-2026-117\")`"),
         ("whereThing" = Option<String>, Query, description = "The Thing whose properties `where` is about; the one asked for where it is missing"),
+        ("corrected" = Option<bool>, Query, description = "`false`: as it was said, without the corrections"),
         ("Accept" = Option<String>, Header, description = "`application/json` (default); `text/csv`, or for samples `application/vnd.apache.parquet`, each as one stream"),
     ),
     responses(
@@ -101,6 +104,7 @@ pub(crate) async fn history(
     let live = app.clone();
     let body = blocking(&app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;
+        let walk = &walk.seeing(ask.view);
         if let Mode::Raw(page) = &ask.mode {
             return raw::answer(walk, &live, &ask, page);
         }
@@ -110,7 +114,7 @@ pub(crate) async fn history(
             Mode::Chart(chart) => chart::answer(walk, &ask, chart, within.as_ref())?,
             Mode::Raw(_) => unreachable!("answered above"),
         };
-        complete(&live, walk.historian(), &ask.thing, &mut answer.properties)?;
+        complete(&live, walk, &ask.thing, (ask.from, ask.to), &mut answer.properties)?;
         Ok(serde_json::to_vec(&answer).unwrap_or_default())
     })
     .await?;
@@ -169,18 +173,25 @@ fn entry(key: &Key, known: bool) -> PropertyHistory {
         item: key.item,
         unit: None,
         known,
+        corrected: false,
         samples: None,
         buckets: None,
     }
 }
 
-/// Puts in what the live Thing and the rest of history know: units, and whether there is such a property at all.
+/// Puts in what the live Thing and the rest of history know: units, whether there is such a property at all, and whether it was
+/// corrected.
 fn complete(
     app: &App,
-    historian: &Historian,
+    walk: &Walk,
     thing: &str,
+    (from, to): (Timestamp, Timestamp),
     properties: &mut [PropertyHistory],
 ) -> Result<(), ApiError> {
+    let historian = walk.historian();
+    for entry in properties.iter_mut().filter(|_| walk.view() == View::Corrected) {
+        entry.corrected = historian.corrections().touch(thing, &entry.feature, &entry.property, from, to);
+    }
     {
         let engine = app.ports.engine.read();
         let live = engine.thing(thing);
@@ -193,7 +204,7 @@ fn complete(
     if properties.iter().all(|entry| entry.known) {
         return Ok(());
     }
-    let ever = historian.thing_at(thing, egiz_model::Timestamp::MAX)?;
+    let ever = historian.thing_at(thing, Timestamp::MAX)?;
     for entry in properties.iter_mut() {
         let mut of_thing = ever.iter().flat_map(|state| &state.properties);
         entry.known |=

@@ -5,6 +5,7 @@
 //! chooses no clock and reads no environment.
 
 mod accept;
+mod annotations;
 mod app;
 mod assets;
 mod audit;
@@ -49,6 +50,7 @@ mod tokens;
 pub use caller::{Caller, Revocation};
 pub use docs::document;
 pub use error::ApiError;
+pub use history::corrections::restore_corrections;
 pub use layout::{LayoutError, check_layout};
 pub use metrics::ServerMetrics;
 pub use ports::{

@@ -10,8 +10,8 @@ use crate::error::ApiError;
 use crate::ports::Ports;
 use crate::things::{bulk, import, read, write};
 use crate::{
-    assets, audit, backups, devices, discovered, docs, guard, history, influx, layout, live, program, query,
-    registry, templates, tokens,
+    annotations, assets, audit, backups, devices, discovered, docs, guard, history, influx, layout, live,
+    program, query, registry, templates, tokens,
 };
 
 /// Every route but those of live subscriptions, the documentation page and EgizVision's files.
@@ -23,6 +23,14 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/things/bulk", post(bulk::bulk)),
         ("/api/v1/things/{thingId}/history", get(history::history)),
         ("/api/v1/things/{thingId}/history/intervals", get(history::intervals::of_thing)),
+        (
+            "/api/v1/things/{thingId}/history/corrections",
+            get(history::corrections::list).post(history::corrections::create),
+        ),
+        (
+            "/api/v1/things/{thingId}/history/corrections/{correctionId}",
+            get(history::corrections::get).delete(history::corrections::undo),
+        ),
         (
             "/api/v1/things/{thingId}",
             get(read::thing).put(write::put_thing).patch(write::patch_thing).delete(write::delete_thing),
@@ -36,6 +44,11 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/query/aggregate", post(query::aggregate)),
         ("/api/v1/history/query", post(history::many::query)),
         ("/api/v1/history/intervals", get(history::intervals::of_all)),
+        ("/api/v1/annotations", get(annotations::list).post(annotations::create)),
+        (
+            "/api/v1/annotations/{annotationId}",
+            get(annotations::get).patch(annotations::change).delete(annotations::delete),
+        ),
         ("/api/v1/state", get(history::past::state)),
         ("/api/v1/devices", get(devices::list).post(devices::create)),
         ("/api/v1/devices/discovered", get(discovered::list)),

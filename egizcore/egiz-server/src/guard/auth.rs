@@ -77,7 +77,7 @@ pub(crate) fn need(method: &Method, path: &str) -> Need {
     if is("/api/v1/things/import") || is("/api/v1/things/bulk") {
         return Need::Manage;
     }
-    if is("/api/v1/things") {
+    if is("/api/v1/things") || is("/api/v1/annotations") {
         return Need::Write;
     }
     Need::Manage

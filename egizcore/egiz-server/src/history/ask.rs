@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use egiz_api::{Code, Problem};
+use egiz_historian::View;
 use egiz_historian::series::{
     Aggregate, Buckets, BucketsError, Chart, Fill, Hold, MAX_CHART_WIDTH, Resolution, Span,
 };
@@ -33,6 +34,7 @@ pub(super) const PARAMETERS: &[&str] = &[
     "cursor",
     "where",
     "whereThing",
+    "corrected",
 ];
 
 /// The widest range.
@@ -61,6 +63,7 @@ pub(super) struct Ask {
     pub(super) selection: Selection,
     /// What must hold for anything to count.
     pub(super) conditions: Vec<Condition>,
+    pub(super) view: View,
     pub(super) mode: Mode,
     pub(super) form: Form,
     /// What a cursor belongs to, beside the route.
@@ -121,6 +124,8 @@ impl Ask {
         let selection = Selection::of_parameters(params.get("feature"), params.get("property"))
             .map_err(|(name, reason)| refused(name, &reason))?;
         let conditions = Condition::of_parameters(params, sites)?;
+        let is_original = params.is_there("corrected") && !params.flag("corrected")?;
+        let view = if is_original { View::Original } else { View::Corrected };
         let forms =
             [("application/json", Form::Json), ("text/csv", Form::Csv), (parquet::MEDIA_TYPE, Form::Parquet)];
         let form = accept::form(headers, &forms)?;
@@ -133,9 +138,10 @@ impl Ask {
             said("to"),
             selection.text(),
             conditions.iter().map(Condition::text).collect(),
+            if is_original { "original".to_owned() } else { String::new() },
             principal.to_string(),
         ];
-        Ok(Self { thing, from, to, now, selection, conditions, mode, form, question })
+        Ok(Self { thing, from, to, now, selection, conditions, view, mode, form, question })
     }
 
     /// Where the conditions are looked at.
@@ -193,7 +199,7 @@ pub(super) struct Said<'a> {
 }
 
 /// What is wrong with something that was said, not yet knowing whether in a URL or a body.
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub(super) code: Code,
     pub(super) name: &'static str,
     pub(super) reason: String,
@@ -201,7 +207,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(name: &'static str, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(name: &'static str, reason: impl Into<String>) -> Self {
         Self { code: Code::InvalidParameter, name, reason: reason.into(), limit: None }
     }
 
@@ -211,13 +217,13 @@ impl Fault {
     }
 
     /// As the fault of a query parameter.
-    pub(super) fn in_parameter(self) -> ApiError {
+    pub(crate) fn in_parameter(self) -> ApiError {
         let problem = Problem::new(self.code, format!("parameter `{}`: {}", self.name, self.reason));
         with_limit(problem.in_parameter(self.name, self.reason), self.limit)
     }
 
     /// As the fault of a member of the body.
-    pub(super) fn in_member(self) -> ApiError {
+    pub(crate) fn in_member(self) -> ApiError {
         let code = if self.code == Code::InvalidParameter { Code::InvalidValue } else { self.code };
         let problem = Problem::new(code, format!("`{}`: {}", self.name, self.reason));
         with_limit(problem.at(format!("/{}", self.name), self.reason), self.limit)
@@ -393,7 +399,7 @@ pub(super) fn bounded(
 ///
 /// # Errors
 /// The fault, of the parameter `name`.
-pub(super) fn moment(name: &'static str, text: &str) -> Result<Timestamp, Fault> {
+pub(crate) fn moment(name: &'static str, text: &str) -> Result<Timestamp, Fault> {
     let fault = || {
         let shown: String = text.chars().take(60).collect();
         Fault::new(
@@ -428,8 +434,28 @@ pub(super) fn moment(name: &'static str, text: &str) -> Result<Timestamp, Fault>
 /// Numbers below this are seconds (until the year 5138), above it milliseconds (from 1973 on).
 const EPOCH_SECONDS_MAX: f64 = 1e11;
 
+/// The moment in a member of a body; nothing where it is missing or null.
+///
+/// # Errors
+/// The fault, of the member `name`.
+pub(crate) fn member_moment(
+    value: &Option<serde_json::Value>,
+    name: &'static str,
+) -> Result<Option<Timestamp>, Fault> {
+    use serde_json::Value;
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => moment(name, text).map(Some),
+        Some(Value::Number(number)) => match number.as_i64().and_then(epoch) {
+            Some(moment) => Ok(Some(moment)),
+            None => moment(name, &number.to_string()).map(Some),
+        },
+        Some(_) => Err(Fault::new(name, "it must be a text or a number")),
+    }
+}
+
 /// The moment that a number since 1970 means.
-pub(super) fn epoch(number: i64) -> Option<Timestamp> {
+fn epoch(number: i64) -> Option<Timestamp> {
     match number.unsigned_abs() {
         0..100_000_000_000 => Some(Timestamp::from_seconds(number)),
         100_000_000_000..100_000_000_000_000 => Some(Timestamp::from_millis(number)),

@@ -472,7 +472,7 @@ fn before(
     begin: Timestamp,
     mut each: impl FnMut(&Key, Timestamp, &Reading) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
-    let Some(state) = walk.historian().thing_at(of.thing, begin.plus_micros(-1))? else { return Ok(()) };
+    let Some(state) = walk.thing_at(of.thing, begin.plus_micros(-1))? else { return Ok(()) };
     for property in &state.properties {
         if of.selection.wants(&property.feature, &property.property) {
             spread(

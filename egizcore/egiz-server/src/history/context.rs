@@ -252,7 +252,7 @@ pub(super) fn follow(
     let place_of =
         |feature: &str, name: &str| properties.iter().position(|known| known.1 == name && known.0 == feature);
     let mut values = Values { properties, values: vec![None; properties.len()] };
-    if let Some(state) = walk.historian().thing_at(thing, from.plus_micros(-1))? {
+    if let Some(state) = walk.thing_at(thing, from.plus_micros(-1))? {
         for property in state.properties {
             if let Some(place) = place_of(&property.feature, &property.property) {
                 values.values[place] = trusted(property.reading.value, property.reading.quality);

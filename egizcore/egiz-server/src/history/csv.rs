@@ -38,6 +38,7 @@ pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError
     if is_streamed {
         let (ask, within, columns) = blocking(app, move |walk| {
             known(&live, walk.historian(), &ask.thing)?;
+            let walk = &walk.seeing(ask.view);
             let within = context::within(walk, &live, &ask.conditions, ask.lookout())?;
             let columns = columns(walk, &ask, within.as_ref())?;
             Ok((ask, within, columns))
@@ -45,6 +46,7 @@ pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError
         .await?;
         let body = outlet::stream(app, permit, move |walk, outlet| {
             let Mode::Raw(page) = &ask.mode else { return Ok(()) };
+            let walk = &walk.seeing(ask.view);
             let of = of(&ask, within.as_ref());
             write_samples(walk, &of, page, &columns, outlet)
         })?;
@@ -52,6 +54,7 @@ pub(super) async fn answer(app: &App, mut ask: Ask) -> Result<Response, ApiError
     }
     let body = blocking(app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;
+        let walk = &walk.seeing(ask.view);
         let within = context::within(walk, &live, &ask.conditions, ask.lookout())?;
         let mut out = Vec::new();
         if let Mode::Buckets(asked) = &mut ask.mode {
@@ -172,7 +175,7 @@ fn write_row(out: &mut Vec<u8>, rows: &Rows, row: usize, paths: &[String], readi
                 if reading.value.is_none() {
                     push_trust(&mut trust, path, removed.as_str().unwrap_or_default(), None);
                 }
-                if reading.quality != Quality::Good {
+                if reading.quality != Quality::Good || reading.reason == QualityReason::Corrected {
                     push_trust(&mut trust, path, reading.quality.as_str(), Some(reading.reason));
                 }
                 line.field(&text_of(reading.value.as_ref()));

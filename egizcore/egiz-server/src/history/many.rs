@@ -12,11 +12,11 @@ use egiz_api::{
     Code, HistoryBucket, HistoryGroup, HistoryGroupResult, HistoryQuery, HistoryResult, Problem,
     PropertyHistory,
 };
+use egiz_historian::View;
 use egiz_historian::series::{Aggregate, Span, Stream, Summaries, Summarised, Summary};
 use egiz_model::{Quality, Timestamp};
-use serde_json::Value;
 
-use super::ask::{Asked, Fault, Gathering, Said, bounded, epoch, hold_of, moment};
+use super::ask::{Asked, Fault, Gathering, Said, bounded, hold_of, member_moment};
 use super::buckets::{Budget, Of, each_number, is_partial, properties};
 use super::context::{self, Condition, Lookout};
 use super::selection::{Key, NAMES_MAX, Selection};
@@ -71,7 +71,8 @@ pub(crate) async fn query(
             return Err(Fault::too_large("filter", reason, THINGS_MAX as u64).in_member());
         }
         let live = app.clone();
-        let properties = blocking(&app, move |walk| together(walk, &live, &question)).await?;
+        let properties =
+            blocking(&app, move |walk| together(&walk.seeing(question.view), &live, &question)).await?;
         result.groups.push(HistoryGroupResult { thing_id: None, context: None, properties });
         return Ok(respond::json(StatusCode::OK, &result));
     }
@@ -101,6 +102,7 @@ pub(crate) async fn query(
     }
     let live = app.clone();
     result.groups = blocking(&app, move |walk| {
+        let walk = &walk.seeing(question.view);
         let mut budget = Budget::new("limit");
         let mut groups = Vec::with_capacity(end - begin);
         for thing in &question.things[begin..end] {
@@ -108,7 +110,7 @@ pub(crate) async fn query(
             let of =
                 Of { thing, range: question.range, selection: &question.selection, within: within.as_ref() };
             let mut properties = properties(walk, &of, &question.asked, &mut budget)?;
-            complete(&live, walk.historian(), thing, &mut properties)?;
+            complete(&live, walk, thing, question.range, &mut properties)?;
             let context = context::shown(within.as_ref());
             groups.push(HistoryGroupResult { thing_id: Some(thing.clone()), context, properties });
         }
@@ -136,13 +138,14 @@ struct Question {
     range: (Timestamp, Timestamp),
     now: Timestamp,
     conditions: Vec<Condition>,
+    view: View,
     asked: Asked,
 }
 
 impl Question {
     async fn of(app: &App, query: &HistoryQuery) -> Result<Self, ApiError> {
         let now = (app.ports.clock)();
-        let range = (|| bounded(read(&query.from, "from")?, read(&query.to, "to")?, now))()
+        let range = (|| bounded(member_moment(&query.from, "from")?, member_moment(&query.to, "to")?, now))()
             .map_err(Fault::in_member)?;
         let selection = Selection::of_list(&query.properties).map_err(|(index, reason)| {
             let at =
@@ -152,7 +155,8 @@ impl Question {
         let conditions = Condition::of_member(query.conditions.as_ref(), &app.ports.settings.sites)?;
         let asked = aggregates(query, range, now)?;
         let things = things(app, query).await?;
-        Ok(Self { things, selection, range, now, conditions, asked })
+        let view = if query.corrected == Some(false) { View::Original } else { View::Corrected };
+        Ok(Self { things, selection, range, now, conditions, view, asked })
     }
 
     /// Where the conditions of a Thing are looked at.
@@ -203,18 +207,6 @@ fn aggregates(
         }
     }
     Ok(asked)
-}
-
-fn read(value: &Option<Value>, name: &'static str) -> Result<Option<Timestamp>, Fault> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => moment(name, text).map(Some),
-        Some(Value::Number(number)) => match number.as_i64().and_then(epoch) {
-            Some(moment) => Ok(Some(moment)),
-            None => moment(name, &number.to_string()).map(Some),
-        },
-        Some(_) => Err(Fault::new(name, "it must be a text or a number")),
-    }
 }
 
 /// The Things that are meant, by id.

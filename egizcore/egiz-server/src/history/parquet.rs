@@ -30,6 +30,7 @@ pub(super) async fn answer(app: &App, ask: Ask) -> Result<Response, ApiError> {
     // Here, so that what goes wrong while the range is looked through has a status.
     let (ask, within, shape) = blocking(app, move |walk| {
         known(&live, walk.historian(), &ask.thing)?;
+        let walk = &walk.seeing(ask.view);
         let within = context::within(walk, &live, &ask.conditions, ask.lookout())?;
         let mut shape = Shape::default();
         walk.kept_slices(&of(&ask, within.as_ref()), Pace::All, |rows| {
@@ -42,7 +43,7 @@ pub(super) async fn answer(app: &App, ask: Ask) -> Result<Response, ApiError> {
     let name = format!("attachment; filename=\"{}.parquet\"", plain(&ask.thing));
     let body = outlet::stream(app, permit, move |walk, outlet| {
         let Mode::Raw(page) = &ask.mode else { return Ok(()) };
-        write(walk, &of(&ask, within.as_ref()), (&shape, page.limit), outlet)
+        write(&walk.seeing(ask.view), &of(&ask, within.as_ref()), (&shape, page.limit), outlet)
     })?;
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;

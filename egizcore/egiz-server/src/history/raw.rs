@@ -94,7 +94,7 @@ pub(super) fn answer(walk: &Walk, app: &App, ask: &Ask, page: &RawPage) -> Resul
     tracks.retain(|track| !track.is_empty || ask.selection.named().any(|named| *named == track.key));
     tracks.sort_by(|a, b| ask.selection.order(&a.key, &b.key));
     let mut entries: Vec<_> = tracks.iter().map(|track| entry(&track.key, !track.is_empty)).collect();
-    complete(app, walk.historian(), &ask.thing, &mut entries)?;
+    complete(app, walk, &ask.thing, (from, to), &mut entries)?;
     let cursor = goes_on.map(|next| {
         let position = Position { next: next.as_micros(), from: from.as_micros(), to: to.as_micros() };
         cursor::seal(key, &question, &serde_json::to_vec(&position).unwrap_or_default())

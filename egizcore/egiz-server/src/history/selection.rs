@@ -12,10 +12,10 @@ use crate::target;
 
 /// A property, or one item of its lists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) feature: Arc<str>,
-    pub(super) property: Arc<str>,
-    pub(super) item: Option<u8>,
+pub(crate) struct Key {
+    pub(crate) feature: Arc<str>,
+    pub(crate) property: Arc<str>,
+    pub(crate) item: Option<u8>,
 }
 
 /// What is asked for; nothing in it stands for everything.
@@ -33,7 +33,7 @@ pub(super) const NAMES_MAX: usize = 64;
 
 impl Key {
     /// As in a URL: `thermal/zones/0`.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
         let mut path = format!("{}/{}", escaped(&self.feature), escaped(&self.property));
         if let Some(item) = self.item {

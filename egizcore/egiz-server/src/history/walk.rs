@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use egiz_api::Code;
-use egiz_historian::{Historian, Rows};
+use egiz_historian::{Historian, Rows, ThingState, View};
 use egiz_model::Timestamp;
 
 use super::buckets::Of;
@@ -25,6 +25,7 @@ const ROWS_MANY: usize = 100_000;
 pub(crate) struct Walk {
     historian: Arc<Historian>,
     given_up: Arc<AtomicBool>,
+    view: View,
 }
 
 /// As long as it is there, somebody waits for the walk.
@@ -49,11 +50,30 @@ impl Walk {
     /// A walk, and what keeps it going.
     pub(super) fn begin(historian: Arc<Historian>) -> (Self, Wanted) {
         let given_up = Arc::new(AtomicBool::new(false));
-        (Self { historian, given_up: Arc::clone(&given_up) }, Wanted(given_up))
+        let walk = Self { historian, given_up: Arc::clone(&given_up), view: View::Corrected };
+        (walk, Wanted(given_up))
     }
 
     pub(crate) fn historian(&self) -> &Historian {
         &self.historian
+    }
+
+    /// The same walk, corrected or not.
+    pub(super) fn seeing(&self, view: View) -> Self {
+        Self { historian: Arc::clone(&self.historian), given_up: Arc::clone(&self.given_up), view }
+    }
+
+    /// Whether it is corrected.
+    pub(super) fn view(&self) -> View {
+        self.view
+    }
+
+    /// How a Thing stood at a time.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(super) fn thing_at(&self, thing: &str, at: Timestamp) -> Result<Option<ThingState>, ApiError> {
+        Ok(self.historian.thing_at_as(self.view, thing, at)?)
     }
 
     /// Ends the work where nobody waits for it any more.
@@ -145,7 +165,7 @@ impl Walk {
         while begin < to {
             self.go_on()?;
             let end = begin.plus_micros(length).min(to);
-            let rows = self.historian.read(thing, begin, end, wanted)?;
+            let rows = self.historian.read_as(self.view, thing, (begin, end), wanted)?;
             let count = rows.len();
             if each(rows)?.is_break() {
                 break;

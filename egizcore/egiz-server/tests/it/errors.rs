@@ -113,6 +113,7 @@ fn every_code_is_provoked_by_a_test() {
         include_str!("errors.rs"),
         include_str!("backups.rs"),
         include_str!("conditional.rs"),
+        include_str!("corrections.rs"),
         include_str!("things.rs"),
         include_str!("query.rs"),
         include_str!("bulk.rs"),

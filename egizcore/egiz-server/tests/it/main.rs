@@ -5,6 +5,7 @@ mod assets;
 mod backups;
 mod bulk;
 mod conditional;
+mod corrections;
 mod description;
 mod devices;
 mod errors;
