@@ -2,6 +2,7 @@
 
 mod backup;
 mod bridge;
+mod corrections;
 mod crash;
 mod disk;
 mod external;
