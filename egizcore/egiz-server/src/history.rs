@@ -23,6 +23,7 @@ pub(crate) mod many;
 mod outlet;
 mod parquet;
 pub(crate) mod past;
+mod pieces;
 mod raw;
 pub(crate) mod selection;
 pub(crate) mod walk;

@@ -155,15 +155,15 @@ impl Buckets {
         self.count_at_most
     }
 
-    /// Whether the range and every bucket still to come begin and end at a multiple of `micros` since 1970, so that they
-    /// can be put together from rollups of that length.
+    /// Whether no rollup of this length lies in two buckets: each begins and ends at a multiple of `micros` since 1970, but for
+    /// the range itself where it is one bucket.
     #[must_use]
     pub fn fit_rollups_of(&self, micros: i64) -> bool {
         let fits = |time: Timestamp| time.as_micros().rem_euclid(micros) == 0;
-        let fit = |span: Span| fits(span.start) && fits(span.end);
         match self.grid {
-            Grid::Fixed(length) => length % micros == 0 && fit(self.asked),
-            Grid::Whole(_) | Grid::Calendar(_) => fit(self.asked) && self.clone().all(fit),
+            Grid::Whole(_) => true,
+            Grid::Fixed(length) => length % micros == 0,
+            Grid::Calendar(_) => self.clone().all(|span| fits(span.start) && fits(span.end)),
         }
     }
 }

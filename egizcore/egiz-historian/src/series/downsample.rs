@@ -66,6 +66,18 @@ struct Column {
 }
 
 impl Chart {
+    /// The same, but that what is no further apart than this is connected: of rollups only a few samples are left.
+    #[must_use]
+    pub fn bridging(self, micros: i64) -> Self {
+        Self { max_gap_micros: self.max_gap_micros.map(|most| most.max(micros)), ..self }
+    }
+
+    /// For how long a pixel stands, in microseconds.
+    #[must_use]
+    pub fn pixel_micros(&self) -> i64 {
+        self.span.micros() / i64::from(self.width)
+    }
+
     /// A chart of a range, `width` pixels wide, on which samples further apart than `max_gap_micros` are not connected.
     ///
     /// # Errors

@@ -14,7 +14,7 @@
 //! Rollups hold values without a limit, since how long a query lets a value count is not known when they are made. Who wants
 //! another [`Hold`] for a time-weighted aggregate needs the samples. So does who wants a percentile.
 //!
-//! A rollup belongs to the bucket in which it lies, so ranges and buckets must be cut where rollups are
+//! A rollup belongs to the bucket in which it lies, so buckets must be cut where rollups are
 //! ([`super::Buckets::fit_rollups_of`] tells).
 
 use egiz_model::{Quality, Timestamp};

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::context::{Condition, Lookout};
 use super::parquet;
+use super::pieces::Fit;
 use super::selection::Selection;
 use crate::accept;
 use crate::error::ApiError;
@@ -37,8 +38,8 @@ pub(super) const PARAMETERS: &[&str] = &[
     "corrected",
 ];
 
-/// The widest range.
-pub(super) const RANGE_DAYS_MAX: i64 = 366;
+/// The widest range: ten years.
+pub(super) const RANGE_DAYS_MAX: i64 = 3_660;
 /// The most buckets of one property.
 pub(super) const BUCKETS_MAX: u64 = 20_000;
 /// The most values of all buckets of an answer.
@@ -52,6 +53,9 @@ const AGGREGATES_MAX: usize = 16;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
+const QUARTER_MICROS: i64 = HOUR_MICROS / 4;
+/// Shorter ranges are answered from samples: they are read as quickly.
+const ROLLUPS_FROM_MICROS: i64 = 2 * DAY_MICROS;
 
 /// A question about one Thing.
 pub(super) struct Ask {
@@ -277,6 +281,25 @@ impl Asked {
             Gathering::Durations => 1,
         };
         self.buckets.count_at_most() * each
+    }
+
+    /// What rollups are good for in a range; nothing where every sample is needed.
+    pub(super) fn rollups(&self, range: (Timestamp, Timestamp)) -> Option<Fit> {
+        let Gathering::Numbers(aggregates) = &self.gathering else { return None };
+        let has = |is_it: fn(&Aggregate) -> bool| aggregates.iter().any(|(_, aggregate)| is_it(aggregate));
+        // Rollups hold values without a limit.
+        let is_held = self.hold.max_micros.is_some() && has(|aggregate| aggregate.is_time_weighted());
+        if is_held
+            || has(|aggregate| matches!(aggregate, Aggregate::Percentile(_)))
+            || !self.buckets.fit_rollups_of(QUARTER_MICROS)
+        {
+            return None;
+        }
+        let is_rounded = has(|aggregate| {
+            matches!(aggregate, Aggregate::Stddev | Aggregate::CounterRate | Aggregate::Derivative)
+        });
+        let prefers_samples = is_rounded || range.1.micros_since(range.0) < ROLLUPS_FROM_MICROS;
+        Some(Fit { in_hours: self.buckets.fit_rollups_of(HOUR_MICROS), prefers_samples })
     }
 
     /// Whether values from before the range count.

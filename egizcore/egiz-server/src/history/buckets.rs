@@ -16,6 +16,7 @@ use egiz_model::{Quality, Timestamp, Value};
 use serde_json::json;
 
 use super::ask::{Ask, Asked, Gathering, VALUES_MAX};
+use super::pieces::each_piece;
 use super::raw::Plan;
 use super::selection::{Key, Selection};
 use super::walk::{Pace, Walk};
@@ -158,14 +159,14 @@ pub(super) fn properties(
             running.push(state)
         })?;
     } else {
-        each_number(walk, of, asked.looks_back(), |key, samples| {
+        each_piece(walk, of, asked.rollups(of.range), asked.looks_back(), |key, pieces| {
             let place = place_of(&mut tracks, key, (asked, of.within), budget)?;
             let track = &mut tracks[place];
-            track.is_met |= samples.iter().any(|sample| sample.number().is_some());
+            track.is_met |= pieces.has_numbers();
             let Gathered::Numbers(running) = &mut track.gathered else { return Ok(()) };
-            for sample in samples {
+            for piece in pieces.iter() {
                 for (_, running) in running.iter_mut() {
-                    running.push((*sample).into())?;
+                    running.push(piece)?;
                 }
             }
             Ok(())

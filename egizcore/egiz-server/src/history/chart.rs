@@ -8,7 +8,8 @@ use egiz_historian::series::{Chart, Point, Sample, Within, downsample};
 use egiz_model::{Quality, Timestamp, Value};
 
 use super::ask::Ask;
-use super::buckets::{Of, each_number};
+use super::buckets::Of;
+use super::pieces::{Fit, Pieces, each_piece, left_of};
 use super::selection::{Key, Selection};
 use super::walk::Walk;
 use super::{PROPERTIES_MAX, context, entry};
@@ -16,6 +17,8 @@ use crate::error::ApiError;
 
 /// So many samples are gathered before they are thinned.
 const SAMPLES_GATHERED: usize = 100_000;
+const HOUR_MICROS: i64 = 3_600_000_000;
+const QUARTER_MICROS: i64 = 900_000_000;
 
 struct Track {
     key: Key,
@@ -39,7 +42,19 @@ pub(super) fn answer(
 ) -> Result<History, ApiError> {
     let mut tracks: Vec<Track> = ask.selection.named().cloned().map(Track::new).collect();
     let of = Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection, within };
-    each_number(walk, &of, false, |key, samples| {
+    let mut chart = *chart;
+    let in_hours = chart.pixel_micros() >= HOUR_MICROS;
+    let fit = Fit { in_hours, prefers_samples: true };
+    each_piece(walk, &of, Some(fit), false, |key, pieces| {
+        let left;
+        let samples = match pieces {
+            Pieces::Samples(samples) => samples,
+            Pieces::Rollups(rollups) => {
+                chart = chart.bridging(if in_hours { HOUR_MICROS } else { QUARTER_MICROS });
+                left = left_of(rollups);
+                &left
+            }
+        };
         let place = match tracks.iter().position(|track| track.key == *key) {
             Some(place) => place,
             None if tracks.len() == PROPERTIES_MAX => return Err(super::too_many_properties()),
@@ -49,12 +64,12 @@ pub(super) fn answer(
             }
         };
         match within {
-            None => tracks[place].add(samples, chart),
-            Some(within) => tracks[place].add_within(samples, within, chart),
+            None => tracks[place].add(samples, &chart),
+            Some(within) => tracks[place].add_within(samples, within, &chart),
         }
         Ok(())
     })?;
-    let properties = finished(tracks, &ask.selection, chart);
+    let properties = finished(tracks, &ask.selection, &chart);
     let context = context::shown(within);
     Ok(History { thing_id: ask.thing.clone(), from: ask.from, to: ask.to, properties, context, cursor: None })
 }

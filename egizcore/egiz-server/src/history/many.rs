@@ -17,8 +17,9 @@ use egiz_historian::series::{Aggregate, Span, Stream, Summaries, Summarised, Sum
 use egiz_model::{Quality, Timestamp};
 
 use super::ask::{Asked, Fault, Gathering, Said, bounded, hold_of, member_moment};
-use super::buckets::{Budget, Of, each_number, is_partial, properties};
+use super::buckets::{Budget, Of, is_partial, properties};
 use super::context::{self, Condition, Lookout};
+use super::pieces::each_piece;
 use super::selection::{Key, NAMES_MAX, Selection};
 use super::walk::Walk;
 use super::{blocking, complete, entry, historian};
@@ -286,7 +287,8 @@ fn together(walk: &Walk, app: &App, question: &Question) -> Result<Vec<PropertyH
         }
         let of = Of { thing, range: question.range, selection: &question.selection, within: within.as_ref() };
         let mut of_thing: Vec<(Key, Stream<Summaries>, Vec<Summarised>)> = Vec::new();
-        each_number(walk, &of, question.asked.looks_back(), |key, samples| {
+        let rollups = question.asked.rollups(question.range);
+        each_piece(walk, &of, rollups, question.asked.looks_back(), |key, pieces| {
             let place = of_thing.iter().position(|(known, ..)| known == key).unwrap_or_else(|| {
                 let summaries = Summaries::new(question.asked.hold).within(within.clone());
                 of_thing.push((
@@ -297,7 +299,7 @@ fn together(walk: &Walk, app: &App, question: &Question) -> Result<Vec<PropertyH
                 of_thing.len() - 1
             });
             let (_, stream, done) = &mut of_thing[place];
-            samples.iter().try_for_each(|sample| Ok(stream.push((*sample).into(), done)?))
+            pieces.iter().try_for_each(|piece| Ok(stream.push(piece, done)?))
         })?;
         for (key, stream, mut done) in of_thing {
             stream.finish(&mut done);

@@ -97,6 +97,13 @@ impl Past {
     pub(crate) fn seal(&self) {
         self.historian.seal(Timestamp::from_micros(START_MICROS)).expect("sealed");
     }
+
+    /// The same at a moment in microseconds after the beginning of the test, with all that there is to do then.
+    pub(crate) fn seal_at(&self, micros: i64) {
+        let now = Timestamp::from_micros(START_MICROS + micros);
+        self.historian.seal(now).expect("sealed");
+        while self.historian.maintain(now).expect("maintained") {}
+    }
 }
 
 /// Applies records at once; can be told to refuse.

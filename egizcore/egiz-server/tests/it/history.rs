@@ -194,7 +194,7 @@ async fn every_refusal_names_the_parameter_and_what_is_allowed() {
         ("from=yesterday", "invalid-parameter", "from", "`yesterday` is no time: write RFC 3339"),
         ("to=2024-13-01T00:00:00Z", "invalid-parameter", "to", "no time"),
         ("from=2024-01-27T10:00:00Z&to=2024-01-27T10:00:00Z", "invalid-parameter", "from", "before `to`"),
-        ("from=2020-01-01T00:00:00Z", "history-too-large", "from", "more than 366 days"),
+        ("from=2010-01-01T00:00:00Z", "history-too-large", "from", "more than 3660 days"),
         ("property=zone", "invalid-parameter", "property", "`zone` is no feature/property"),
         ("property=thermal/zones/64", "invalid-parameter", "property", "0 to 63"),
         ("resolution=15x&agg=avg", "invalid-parameter", "resolution", "`15x` is not a resolution"),
@@ -802,4 +802,111 @@ async fn a_viewer_may_read_all_of_it() {
     let query = server.request("POST", "/api/v1/history/query").bearer_auth("the-viewers-token");
     assert_eq!(Answer::of(query.json(&json!({"things": [OVEN], "agg": "avg"}))).await.status, 200);
     Answer::of(server.get(ROUTE)).await.problem("unauthenticated");
+}
+
+const DAY: i64 = 86_400_000_000;
+const HOUR: i64 = 3_600_000_000;
+
+/// An oven that spoke every hour for forty days, of which the first ten are left as rollups only. Returns when the first day
+/// began, from the start on, and what was said by hour after that.
+async fn old_oven() -> (Server, i64, Vec<f64>) {
+    let server = Server::with_history(|_| ()).await;
+    server.put_oven(OVEN).await;
+    let begin = -START_MICROS.rem_euclid(DAY) - 40 * DAY;
+    let mut said = Vec::new();
+    for day in 0..40 {
+        for hour in 0..24 {
+            let value = f64::from((day * 7 + hour * 13) % 90) / 2.0;
+            let time = begin + i64::from(day) * DAY + i64::from(hour) * HOUR + MINUTE;
+            server.past().say_judged(OVEN, time, 0, &[("thermal", "zone", json!(value), Quality::Good)]);
+            said.push(value);
+        }
+        let now = begin + i64::from(day + 1) * DAY + 2 * HOUR;
+        server.past().seal_at(now);
+    }
+    server.past().seal_at(0);
+    (server, begin, said)
+}
+
+#[tokio::test]
+async fn long_ranges_have_answers_when_the_samples_are_gone() {
+    let (server, begin, said) = old_oven().await;
+    let range = format!("property=thermal/zone&from={}&to={}", at(begin), at(begin + 40 * DAY));
+    let samples = read(&server, &format!("{range}&limit=10000")).await;
+    let left = numbers(property(&samples, "thermal/zone"));
+    assert_eq!(left.len(), 30 * 24, "the others are not kept any more");
+
+    let answer = read(&server, &format!("{range}&resolution=1d&agg=count,min,max,avg,twa,stddev")).await;
+    let buckets = property(&answer, "thermal/zone")["buckets"].as_array().expect("buckets");
+    assert_eq!(buckets.len(), 40);
+    let all = &said;
+    for (day, (bucket, said)) in buckets.iter().zip(said.chunks(24)).enumerate() {
+        #[expect(clippy::cast_precision_loss, reason = "few")]
+        let mean = said.iter().sum::<f64>() / said.len() as f64;
+        let variance = said.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 23.0;
+        let (min, max) = said.iter().fold((f64::MAX, f64::MIN), |(min, max), v| (min.min(*v), max.max(*v)));
+        let is_near = |name: &str, expected: f64, most: f64| {
+            let found = bucket["values"][name].as_f64().expect(name);
+            assert!((found - expected).abs() <= most, "{name} of day {day}: {found}, wanted {expected}");
+        };
+        is_near("count", 24.0, 0.0);
+        is_near("min", min, 0.0);
+        is_near("max", max, 0.0);
+        is_near("avg", mean, 1e-9);
+        is_near("stddev", variance.sqrt(), 0.01);
+        // The last value of a day is held through the first minute of the next.
+        let of_day = said[..23].iter().sum::<f64>() * 3600.0 + said[23] * 3540.0;
+        let twa = match day {
+            0 => of_day / (86_400.0 - 60.0),
+            _ => (of_day + all[day * 24 - 1] * 60.0) / 86_400.0,
+        };
+        is_near("twa", twa, 0.01);
+    }
+
+    let one = read(&server, &format!("{range}&agg=sum,count")).await;
+    let one = &property(&one, "thermal/zone")["buckets"][0]["values"];
+    assert_eq!((one["count"].as_f64(), one["sum"].as_f64()), (Some(960.0), Some(said.iter().sum())));
+
+    let percentiles = read(&server, &format!("{range}&resolution=1d&agg=median")).await;
+    let medians = property(&percentiles, "thermal/zone")["buckets"].as_array().expect("buckets");
+    let known: Vec<bool> = medians.iter().map(|bucket| bucket["values"]["median"].is_number()).collect();
+    assert_eq!(known, [vec![false; 10], vec![true; 30]].concat(), "they need every sample");
+}
+
+#[tokio::test]
+async fn what_was_held_when_a_range_began_is_known_from_rollups_too() {
+    let (server, begin, said) = old_oven().await;
+    let range = format!("from={}&to={}", at(begin + 2 * DAY), at(begin + 2 * DAY + HOUR / 2));
+    let answer = read(&server, &format!("property=thermal/zone&{range}&resolution=15m&agg=twa")).await;
+    let buckets = property(&answer, "thermal/zone")["buckets"].as_array().expect("buckets");
+    let expected = (said[47] * 60.0 + said[48] * 840.0) / 900.0;
+    let found: Vec<f64> =
+        buckets.iter().map(|bucket| bucket["values"]["twa"].as_f64().expect("a number")).collect();
+    assert!((found[0] - expected).abs() < 0.01 && (found[1] - said[48]).abs() < 0.01, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_chart_reaches_back_to_what_is_left_as_rollups() {
+    let (server, begin, said) = old_oven().await;
+    let range = format!("property=thermal/zone&from={}&to={}", at(begin), at(begin + 40 * DAY));
+    for hold in ["", "&hold=2h"] {
+        let chart = read(&server, &format!("{range}&width=2000{hold}")).await;
+        let points = numbers(property(&chart, "thermal/zone"));
+        assert_eq!(points.first(), Some(&(at(begin + MINUTE), Some(said[0]))));
+        let values: Vec<f64> = points.iter().filter_map(|(_, value)| *value).collect();
+        assert_eq!(values, said, "each hour has a pixel of its own");
+        assert!(points.iter().all(|(_, value)| value.is_some()), "nothing breaks the line{hold}");
+    }
+}
+
+#[tokio::test]
+async fn many_things_are_summed_up_from_rollups() {
+    let (server, begin, said) = old_oven().await;
+    let question = json!({
+        "things": [OVEN], "properties": ["thermal/zone"], "from": at(begin), "to": at(begin + 40 * DAY),
+        "agg": "sum,count", "groupBy": "none",
+    });
+    let answer = server.send("POST", "/api/v1/history/query", &question).await.json();
+    let values = &answer["groups"][0]["properties"][0]["buckets"][0]["values"];
+    assert_eq!((values["count"].as_f64(), values["sum"].as_f64()), (Some(960.0), Some(said.iter().sum())));
 }
