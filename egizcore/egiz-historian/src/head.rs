@@ -33,6 +33,8 @@ pub(crate) struct Head {
     draft: Draft,
     /// The first row's, in microseconds.
     begin: i64,
+    /// The earliest and the latest of its rows; nothing where it has none.
+    span: Option<(i64, i64)>,
     pub(crate) texts: Texts,
     pub(crate) rows: usize,
     /// The offset after the last record that is in it.
@@ -122,9 +124,11 @@ impl Head {
         }
         let of_thing = self.things.get_mut(thing).expect("it was just put there");
         of_thing.family = family;
+        let time = source.as_micros();
         if self.rows == 0 {
-            self.begin = source.as_micros();
+            self.begin = time;
         }
+        self.span = Some(self.span.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
         self.rows += 1;
         let delay_s = received.micros_since(source).max(0) / 1_000_000;
         RowWriter {
@@ -133,7 +137,7 @@ impl Head {
             texts: &mut self.texts,
             log: &mut self.log,
             draft: &mut self.draft,
-            time: source.as_micros().wrapping_sub(self.begin),
+            time: time.wrapping_sub(self.begin),
             delay_s: u32::try_from(delay_s).unwrap_or(u32::MAX),
             column: None,
         }
@@ -146,6 +150,11 @@ impl Head {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// Whether it may have rows with times in `[from, to)`.
+    pub(crate) fn overlaps(&self, from: i64, to: i64) -> bool {
+        self.span.is_some_and(|(first, last)| first < to && last >= from)
     }
 
     pub(crate) fn knows(&self, thing: &str) -> bool {

@@ -32,7 +32,7 @@ pub use head::RowWriter;
 pub use manifest::ManifestError;
 pub use part::PartError;
 pub use store::{
-    Counts, FileInForce, Historian, HistoryError, Intake, PropertyState, Recovery, Rolled, Rows, Settings,
-    States, Status, Stretch, ThingState, View,
+    Cast, Counts, FileInForce, Historian, HistoryError, Intake, Passage, PropertyState, Recovery, Rolled,
+    Rows, Settings, States, Status, Stretch, ThingState, View, Window,
 };
 pub use table::Reading;

@@ -20,6 +20,7 @@
 //!
 //! A file has the columns that its rows need. What is in the key `openegiz.part` is in [`mod@format`]; golden files hold both.
 
+mod between;
 mod decode;
 pub(crate) mod format;
 mod last;

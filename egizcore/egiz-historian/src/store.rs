@@ -17,11 +17,13 @@ mod copy;
 mod merge;
 mod past;
 mod plan;
+mod play;
 mod read;
 mod roll;
 mod rolled;
 mod seal;
 mod span;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,8 +40,10 @@ use crate::part::{Part, PartError};
 
 pub use copy::FileInForce;
 pub use past::{PropertyState, States, ThingState};
+pub use play::{Cast, Passage};
 pub use read::{Rows, View};
 pub use rolled::{Rolled, Stretch};
+pub use window::Window;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 

@@ -85,6 +85,13 @@ impl Historian {
         ids.dedup();
         States::new(self, published, ids, at)
     }
+
+    /// How these Things stood at a time, in the order given, which is best that of their ids; Things that had said nothing
+    /// yet are left out.
+    pub fn states_of(&self, things: Vec<Arc<str>>, at: Timestamp) -> States<'_> {
+        let published = Arc::clone(&self.state.lock().published);
+        States::new(self, published, things, at)
+    }
 }
 
 /// Things whose rows in memory are looked up under one hold of the lock.

@@ -13,6 +13,7 @@ use super::*;
 use crate::disk::Folder;
 
 mod corrections;
+mod play;
 mod power_loss;
 mod rollups;
 
