@@ -13,6 +13,7 @@ pub mod health;
 pub mod history;
 pub mod live;
 pub mod past;
+pub mod playback;
 pub mod problem;
 pub mod query;
 pub mod thing;

@@ -44,7 +44,7 @@ use crate::{
         influx::ping, influx::query::query, influx::query::query_by_form, influx::write::write, influx::write::write_v2,
         socket::upgrade, stream::events, stream::events_of_thing, tickets::create,
     ),
-    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::ThingAt, egiz_api::FeatureAt, egiz_api::Summary, egiz_api::live::Frame, egiz_api::live::SearchFrame, egiz_api::live::AckFrame)),
+    components(schemas(egiz_api::Problem, egiz_api::Thing, egiz_api::ThingAt, egiz_api::FeatureAt, egiz_api::Summary, egiz_api::live::Frame, egiz_api::live::SearchFrame, egiz_api::playback::PlaybackFrame, egiz_api::live::AckFrame)),
     tags(
         (name = "things", description = "Things and every part of them"),
         (name = "query", description = "Filters, counts, aggregates over live state"),

@@ -127,12 +127,25 @@ pub(crate) async fn history(
 /// # Errors
 /// `history-off`.
 fn historian(app: &App) -> Result<Arc<Historian>, ApiError> {
-    app.ports.history.clone().ok_or_else(|| {
-        ApiError::new(
-            Code::HistoryOff,
-            "this installation keeps no history: it is switched off in its configuration",
-        )
-    })
+    app.ports.history.clone().ok_or_else(off)
+}
+
+/// The `history-off` problem.
+pub(crate) fn off() -> ApiError {
+    ApiError::new(
+        Code::HistoryOff,
+        "this installation keeps no history: it is switched off in its configuration",
+    )
+}
+
+/// The moment that a member of a JSON object says, as a text or as a number; otherwise why it says none.
+pub(crate) fn moment_in(name: &'static str, value: &serde_json::Value) -> Result<Timestamp, String> {
+    let text = match value {
+        serde_json::Value::String(text) => text,
+        serde_json::Value::Number(number) => &number.to_string(),
+        _ => return Err("it must be a text or a number".to_owned()),
+    };
+    ask::moment(name, text).map_err(|fault| fault.reason)
 }
 
 /// Computes over history on a blocking thread, when it is its turn.

@@ -20,6 +20,7 @@ mod feed;
 mod hub;
 mod mailbox;
 mod metrics;
+mod playback;
 mod request;
 mod ring;
 mod routing;

@@ -36,6 +36,7 @@ use super::acks::Acks;
 use super::board::Boards;
 use super::mailbox::Mailbox;
 use super::metrics::LiveMetrics;
+use super::playback::Stage;
 use super::routing::Routing;
 pub use super::settings::HubSettings;
 use super::subscriber::{Subscriber, Wish};
@@ -69,6 +70,7 @@ struct Shared {
     boards: Boards,
     tickets: Tickets,
     acks: Acks,
+    playback: Arc<Stage>,
     clients: AtomicU64,
     stopping: CancellationToken,
 }
@@ -92,6 +94,7 @@ impl Hub {
             boards: Boards::default(),
             tickets: Tickets::default(),
             acks: Acks::default(),
+            playback: Arc::new(Stage::new(registry)),
             clients: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         });
@@ -157,6 +160,10 @@ impl Hub {
 
     pub(crate) fn acks(&self) -> &Acks {
         &self.0.acks
+    }
+
+    pub(crate) fn playback(&self) -> &Arc<Stage> {
+        &self.0.playback
     }
 
     pub(crate) fn tickets(&self) -> &Tickets {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::acks;
 use super::mailbox::Mode;
+use super::playback;
 use crate::body::json;
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -19,8 +20,8 @@ use crate::query::{self, PageRequest};
 use crate::{page, target};
 
 /// What a client may ask for.
-const ACTIONS: &str =
-    "subscribe, unsubscribe, search, request, cancel, declare, ack, ping, put, merge and delete";
+const ACTIONS: &str = "subscribe, unsubscribe, search, request, cancel, play, pause, resume, speed, seek, step, stop, declare, ack, \
+     ping, put, merge and delete";
 /// The most pages that one command asks for.
 const PAGES_MAX: u32 = 10_000;
 
@@ -79,6 +80,7 @@ pub(crate) enum Command {
     Search(Box<PageRequest>),
     Request { search: u32, pages: u32 },
     Cancel(u32),
+    Playback(playback::Command),
     Declare(Vec<String>),
     Acknowledge(u64, Acknowledgement),
     Ping,
@@ -140,9 +142,8 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
             "requestedAcks",
             "timeoutMs",
         ],
-        other => {
-            return Err(refused("action", &format!("`{other}` is not known; allowed are {ACTIONS}")));
-        }
+        other => playback::members_of(other)
+            .ok_or_else(|| refused("action", &format!("`{other}` is not known; allowed are {ACTIONS}")))?,
     };
     let stranger =
         members.keys().find(|name| !known.contains(&name.as_str()) && *name != "id" && *name != "action");
@@ -177,6 +178,9 @@ fn command(members: &Map<String, Value>, sites: &[String]) -> Result<Command, Ap
             Command::Acknowledge(ack, Acknowledgement { status, payload: members.get("payload").cloned() })
         }
         "ping" => Command::Ping,
+        _ if playback::members_of(action).is_some() => {
+            Command::Playback(playback::read(action, members, sites)?)
+        }
         _ => Command::Write(Box::new(Write {
             thing: target::thing_id(
                 text(members, "thingId")?.ok_or_else(|| refused("thingId", "it is missing"))?,
@@ -287,7 +291,7 @@ fn subscribe(members: &Map<String, Value>, sites: &[String]) -> Result<Subscribe
     })
 }
 
-fn target_of(members: &Map<String, Value>, sites: &[String]) -> Result<Target, ApiError> {
+pub(super) fn target_of(members: &Map<String, Value>, sites: &[String]) -> Result<Target, ApiError> {
     let one = |name: &Value| -> Result<ThingId, ApiError> {
         let name = name.as_str().ok_or_else(|| refused("thingId", "it is no text"))?;
         let id = target::thing_id(name, sites)?;
@@ -318,7 +322,7 @@ pub(crate) fn features(fields: Option<&str>) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<Option<&'m str>, ApiError> {
+pub(super) fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<Option<&'m str>, ApiError> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -326,14 +330,14 @@ fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<Option<&'m st
     }
 }
 
-fn number(members: &Map<String, Value>, name: &str) -> Result<Option<u64>, ApiError> {
+pub(super) fn number(members: &Map<String, Value>, name: &str) -> Result<Option<u64>, ApiError> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value.as_u64().map(Some).ok_or_else(|| refused(name, "it is no whole number from 0")),
     }
 }
 
-fn truth(members: &Map<String, Value>, name: &str) -> Result<Option<bool>, ApiError> {
+pub(super) fn truth(members: &Map<String, Value>, name: &str) -> Result<Option<bool>, ApiError> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::Bool(value)) => Ok(Some(*value)),
@@ -341,8 +345,8 @@ fn truth(members: &Map<String, Value>, name: &str) -> Result<Option<bool>, ApiEr
     }
 }
 
-/// The number of a subscription or a search, which must be there.
-fn numbered(members: &Map<String, Value>, name: &str) -> Result<u32, ApiError> {
+/// The number of a subscription, a search or a playback, which must be there.
+pub(super) fn numbered(members: &Map<String, Value>, name: &str) -> Result<u32, ApiError> {
     let number = number(members, name)?.ok_or_else(|| refused(name, "it is missing"))?;
     u32::try_from(number).map_err(|_| refused(name, &format!("it is no {name}'s number")))
 }

@@ -17,6 +17,12 @@ pub struct HubSettings {
     pub subscriptions_per_client_max: usize,
     /// Searches of one client; more are refused.
     pub searches_per_client_max: usize,
+    /// Playbacks of all clients; more are refused (503).
+    pub playbacks_max: usize,
+    /// Playbacks of one client; more are refused.
+    pub playbacks_per_client_max: usize,
+    /// Values, of lists one for each item, that a stretch of history read for a playback may hold; a playback holds two.
+    pub playback_cells_max: usize,
     /// Events kept for clients that come back; the oldest go.
     pub ring_events: usize,
     /// Bytes kept for clients that come back, estimated; the oldest go.
@@ -48,6 +54,9 @@ impl Default for HubSettings {
             owed_keys_max: 65_536,
             subscriptions_per_client_max: 100,
             searches_per_client_max: 16,
+            playbacks_max: 8,
+            playbacks_per_client_max: 4,
+            playback_cells_max: 1_000_000,
             ring_events: 100_000,
             ring_bytes: 32 << 20,
             lingering_filters_max: 64,

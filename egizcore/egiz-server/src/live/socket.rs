@@ -31,6 +31,7 @@ use super::board::{Collected, Listener, Told};
 use super::event::mark;
 use super::feed::{Feed, Step};
 use super::hub::{Hub, Seat};
+use super::playback::{self, Playbacks};
 use super::search::{self, Searches};
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -100,6 +101,7 @@ struct Client {
     subscriptions: BTreeMap<u32, Subscription>,
     next_number: u32,
     searches: Searches,
+    playbacks: Playbacks,
     declarations: Declarations,
     /// Bounded: at the bound nothing more is read from the client.
     writes: FuturesOrdered<BoxFuture<'static, Written>>,
@@ -146,6 +148,7 @@ impl Client {
             outlet: Outlet::new(sink, hub.metrics().frames.clone(), hub.settings().write_patience),
             hub,
             declarations: ports.hub.acks().client(),
+            playbacks: Playbacks::new(ports.clone(), Arc::clone(&caller.correlation)),
             searches: Searches::new(ports.clone(), Arc::clone(&caller.correlation)),
             ports,
             caller,
@@ -210,6 +213,7 @@ impl Client {
                 },
                 Some((id, result)) = self.writes.next() => self.answer_and_flush(id, result).await,
                 Some(frames) = self.searches.next() => self.send_found(frames).await,
+                frames = self.playbacks.next() => self.send_played(frames).await,
                 Some(request) = self.declarations.next() => self.send_text(request).await,
                 () = self.ready.notified() => {
                     self.subscriptions.values_mut().for_each(|subscription| subscription.pending = true);
@@ -259,6 +263,14 @@ impl Client {
     async fn send_found(&mut self, frames: Vec<search::Frame>) -> Result<(), End> {
         for frame in frames {
             self.outlet.found(&frame).await?;
+        }
+        self.outlet.flush().await
+    }
+
+    /// Sends what is played.
+    async fn send_played(&mut self, frames: Vec<playback::Frame>) -> Result<(), End> {
+        for frame in frames {
+            self.outlet.played(&frame).await?;
         }
         self.outlet.flush().await
     }

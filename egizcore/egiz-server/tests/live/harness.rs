@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use egiz_api::{Health, HealthState, RejectedMessage};
+use egiz_historian::Historian;
 use egiz_influx::{Lines, MappedLines};
 use egiz_model::Timestamp;
 use egiz_model::record::{Body, Header, Preconditions, Record, ThingWrite, WriteOperation};
@@ -26,7 +27,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
-const NOW: i64 = 1_800_000_000;
+pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// Applies under one lock, so that batches are published in order.
 pub(crate) struct Gate {
@@ -115,6 +116,14 @@ impl Server {
     }
 
     pub(crate) async fn with_both(settings: HubSettings, server_settings: ServerSettings) -> Self {
+        Self::with_all(settings, server_settings, None).await
+    }
+
+    pub(crate) async fn with_all(
+        settings: HubSettings,
+        server_settings: ServerSettings,
+        history: Option<Arc<Historian>>,
+    ) -> Self {
         let engine = Arc::new(RwLock::new(Engine::new(Limits::default())));
         let mut registry = Registry::default();
         let hub = Hub::new(Arc::clone(&engine), settings, &mut registry);
@@ -141,7 +150,7 @@ impl Server {
             writes: gate.clone(),
             lines: Arc::new(Program),
             store: store.clone(),
-            history: None,
+            history,
             backups: None,
             program: Arc::new(Program),
             hub: hub.clone(),
@@ -225,6 +234,10 @@ impl Server {
 pub(crate) fn described(frame: Value) -> Value {
     if frame.get("search").is_some() && frame.get("seq").is_some() {
         if let Err(error) = serde_json::from_value::<egiz_api::live::SearchFrame>(frame.clone()) {
+            panic!("{frame} is not what is described: {error}");
+        }
+    } else if frame.get("playback").is_some() && frame.get("seq").is_some() {
+        if let Err(error) = serde_json::from_value::<egiz_api::playback::PlaybackFrame>(frame.clone()) {
             panic!("{frame} is not what is described: {error}");
         }
     } else if frame.get("seq").is_some() {

@@ -7,6 +7,7 @@ mod corners;
 mod events;
 mod harness;
 mod manners;
+mod playback;
 mod resume;
 mod search;
 mod stream;

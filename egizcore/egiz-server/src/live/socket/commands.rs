@@ -75,6 +75,10 @@ impl Client {
                 let cancelled = self.searches.cancel(search);
                 self.answer_and_flush(id, cancelled.map(|()| json!({"search": search}))).await
             }
+            Ok(Command::Playback(command)) => {
+                let done = self.playbacks.command(command).await;
+                self.answer_and_flush(id, done).await
+            }
             Ok(Command::Declare(labels)) => {
                 let declared = self.declare(labels);
                 self.answer_and_flush(id, declared.map(|()| json!({}))).await

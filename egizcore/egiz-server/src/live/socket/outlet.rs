@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::End;
 use crate::live::columns::{MAGIC, Part};
-use crate::live::search;
+use crate::live::{playback, search};
 
 /// The way out.
 pub(super) struct Outlet {
@@ -69,6 +69,17 @@ impl Outlet {
     pub(super) async fn found(&mut self, frame: &search::Frame) -> Result<(), End> {
         let search::Frame { search, seq, event, rest } = frame;
         let mut out = format!("{{\"event\":\"{event}\",\"search\":{search},\"seq\":{seq}").into_bytes();
+        out.extend_from_slice(rest);
+        self.text(out).await
+    }
+
+    /// A frame of a playback.
+    pub(super) async fn played(&mut self, frame: &playback::Frame) -> Result<(), End> {
+        let playback::Frame { playback, seq, event, rest } = frame;
+        let mut out = Vec::with_capacity(80 + rest.len());
+        out.extend_from_slice(
+            format!("{{\"event\":\"{event}\",\"playback\":{playback},\"seq\":{seq}").as_bytes(),
+        );
         out.extend_from_slice(rest);
         self.text(out).await
     }
