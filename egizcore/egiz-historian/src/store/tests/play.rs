@@ -1,7 +1,7 @@
 //! What is played against how everything stood: a key frame and what comes after it is the same as another key frame.
 
 use super::*;
-use crate::{Cast, Passage, PropertyState};
+use crate::{Cast, Correction, Passage, PropertyState};
 
 const THINGS: [&str; 4] = ["a:four", "a:one", "a:three", "a:two"];
 
@@ -123,10 +123,24 @@ proptest! {
         cells_max in prop_oneof![Just(1_usize), 2_usize..40, Just(usize::MAX)],
         window_s in 600_i64..2 * DAY_S,
         some in any::<bool>(),
+        is_corrected in any::<bool>(),
     ) {
         let mut plant = Plant::new(Settings { parts_to_merge: 2, ..Settings::default() });
         for event in before {
             carry_out(&mut plant, event);
+        }
+        for (id, thing) in (1..).zip(THINGS.iter().filter(|_| is_corrected)) {
+            plant.historian.corrections().add(Correction {
+                id,
+                thing: (*thing).into(),
+                feature: "f".into(),
+                property: "x".into(),
+                item: None,
+                from: Timestamp::from_seconds(BEGIN_S + DAY_S / 2),
+                to: Timestamp::from_seconds(BEGIN_S + 2 * DAY_S),
+                value: Some(Value::Int(99)),
+                quality: Quality::Uncertain,
+            });
         }
         let cast: Option<Vec<Arc<str>>> = some.then(|| vec!["a:none".into(), THINGS[1].into(), THINGS[3].into()]);
         let cast = cast.as_deref();
