@@ -14,6 +14,7 @@ mod listeners;
 mod manage;
 mod open_files;
 mod outage;
+mod playback;
 mod restart;
 mod rights;
 mod sessions;
