@@ -13,7 +13,7 @@ use crate::process::{cargo, command, output, root};
 /// each other.
 const FLOORS: &[&[&str]] = &[
     &["egiz-model"],
-    &["egiz-journal", "egiz-twin", "egiz-historian", "egiz-store", "egiz-influx", "egiz-backup"],
+    &["egiz-journal", "egiz-twin", "egiz-historian", "egiz-store", "egiz-influx", "egiz-backup", "egiz-ml"],
     &["egiz-api"],
     &["egiz-service", "egiz-broker", "egiz-ingest", "egiz-server", "egiz-simulator"],
     &["openegiz"],
@@ -21,7 +21,8 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates that are pure: what they must not name in their sources.
-const PURE: &[&str] = &["egizcore/egiz-model", "egizcore/egiz-twin", "egizcore/egiz-influx"];
+const PURE: &[&str] =
+    &["egizcore/egiz-model", "egizcore/egiz-twin", "egizcore/egiz-influx", "egizml/egiz-ml"];
 const IMPURE: &[&str] = &[
     "std::net",
     "std::fs",
