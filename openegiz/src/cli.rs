@@ -10,6 +10,7 @@ use egiz_service::config::{self, Loaded};
 
 use crate::backup::{self, BackupOptions, BackupsCommand, RestoreOptions};
 use crate::manage::{DeviceCommand, TokenCommand};
+use crate::ml::{self, MlCommand};
 use crate::up::What;
 use crate::{listeners, manage, up};
 
@@ -52,6 +53,11 @@ enum Command {
     Restore(RestoreOptions),
     /// Run simulated devices against a broker.
     Simulate(SimulateOptions),
+    /// Judge anomaly detection.
+    Ml {
+        #[command(subcommand)]
+        command: MlCommand,
+    },
     /// Print the OpenAPI document of the REST API.
     Openapi,
 }
@@ -130,6 +136,7 @@ pub(crate) fn run() -> ExitCode {
             .map(|text| print(text.trim_end())),
         Command::Restore(options) => backup::restore(&options).map(|text| print(&text)),
         Command::Simulate(options) => crate::plant::simulate(&options),
+        Command::Ml { command } => ml::run(&command).map(|text| print(&text)),
         Command::Openapi => serde_json::to_string_pretty(&egiz_server::document())
             .context("the document cannot be written")
             .map(|text| print(&text)),

@@ -20,6 +20,7 @@ mod lines;
 mod listeners;
 mod manage;
 mod metrics;
+mod ml;
 mod pipeline;
 mod plant;
 mod projection;

@@ -110,35 +110,43 @@ impl LedoitWolf {
         sum.max(0.0)
     }
 
-    /// The symmetric root of the inverse: signals × signals. What it makes of centred rows has no correlation, and each
-    /// result is as near to its own signal as can be, so it can be named after it.
+    /// Makes centred rows uncorrelated with variance 1: signals × signals, a row for each principal component.
     ///
-    /// Source: Kessy, Lewin and Strimmer, "Optimal whitening and decorrelation" (2018), ZCA.
+    /// The components, not the signals that they are nearest to (ZCA): what breaks the usual relation of signals stands
+    /// out along a component of little variance, where a cut across one axis finds it.
     #[must_use]
     pub fn whitening(&self) -> Matrix {
-        spectral(&self.covariance, |value| 1.0 / value.sqrt())
+        let (values, mut vectors) = eigen(&self.covariance);
+        let least = least_variance(&values);
+        for (at, value) in values.iter().enumerate() {
+            let factor = 1.0 / value.max(least).sqrt();
+            vectors.row_mut(at).iter_mut().for_each(|weight| *weight *= factor);
+        }
+        vectors
     }
 }
 
 /// The inverse, also where the covariance is singular.
 fn precision(covariance: &Matrix) -> Matrix {
-    inverse(covariance).unwrap_or_else(|| spectral(covariance, |value| 1.0 / value))
-}
-
-/// A function of a symmetric matrix, taken on its eigenvalues, which count with a least value.
-fn spectral(matrix: &Matrix, function: impl Fn(f64) -> f64) -> Matrix {
-    let size = matrix.columns();
-    let (values, vectors) = eigen(matrix);
-    let mean = values.iter().sum::<f64>() / size as f64;
-    let least = if mean > 0.0 { mean * LEAST_VARIANCE } else { 1.0 };
+    if let Some(inverse) = inverse(covariance) {
+        return inverse;
+    }
+    let size = covariance.columns();
+    let (values, vectors) = eigen(covariance);
+    let least = least_variance(&values);
     let mut result = Matrix::zeros(size, size);
     for (value, vector) in values.iter().zip(vectors.iter()) {
-        let scaled = function(value.max(least));
         for (row, first) in vector.iter().enumerate() {
             for (sum, second) in result.row_mut(row).iter_mut().zip(vector) {
-                *sum += scaled * first * second;
+                *sum += first * second / value.max(least);
             }
         }
     }
     result
+}
+
+/// What an eigenvalue counts with at least.
+fn least_variance(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    if mean > 0.0 { mean * LEAST_VARIANCE } else { 1.0 }
 }

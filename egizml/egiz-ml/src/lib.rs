@@ -7,13 +7,26 @@
 
 pub mod autoencoder;
 pub mod covariance;
+pub mod episode;
 mod error;
+pub mod evaluation;
+pub mod explain;
 pub mod forest;
 pub mod matrix;
 pub mod metrics;
+pub mod model;
+pub mod options;
+pub mod quality;
 pub mod quantile;
 pub mod random;
 pub mod scaling;
+pub mod score;
+pub mod series;
 pub mod shapley;
+mod window;
 
 pub use error::Error;
+pub use model::Model;
+pub use options::{Detector, Limits, Options};
+pub use score::{Score, Scorer};
+pub use series::{Row, Series};

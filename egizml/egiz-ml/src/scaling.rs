@@ -26,17 +26,23 @@ impl RobustScale {
     /// # Errors
     /// Without rows, or where `floor` is out of range.
     pub fn fit(rows: &Matrix, floor: f64) -> Result<Self, Error> {
+        let columns: Vec<Vec<f64>> = (0..rows.columns()).map(|column| rows.column(column)).collect();
+        if columns.iter().any(Vec::is_empty) {
+            return Err(Error::TooFewRows { rows: 0, needed: 1 });
+        }
+        Self::fit_columns(&columns, floor)
+    }
+
+    /// Learns from the finite values of each signal; one without values counts as constantly 0.
+    pub(crate) fn fit_columns(columns: &[Vec<f64>], floor: f64) -> Result<Self, Error> {
         if !(0.0..=1.0).contains(&floor) {
             return Err(Error::Option { name: "floor", value: floor, allowed: "0 to 1" });
         }
-        let mut centre = Vec::with_capacity(rows.columns());
-        let mut scale = Vec::with_capacity(rows.columns());
-        for column in 0..rows.columns() {
-            let values = rows.column(column);
-            let Some(middle) = median(&values) else {
-                return Err(Error::TooFewRows { rows: 0, needed: 1 });
-            };
-            let spread = deviation(&values, middle).unwrap_or(0.0).max(floor * standard_deviation(&values));
+        let mut centre = Vec::with_capacity(columns.len());
+        let mut scale = Vec::with_capacity(columns.len());
+        for values in columns {
+            let middle = median(values).unwrap_or(0.0);
+            let spread = deviation(values, middle).unwrap_or(0.0).max(floor * standard_deviation(values));
             centre.push(middle);
             scale.push(usable(spread, middle));
         }
