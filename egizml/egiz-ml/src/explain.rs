@@ -2,8 +2,8 @@
 //!
 //! The fused score and each detector but the forest are explained by Shapley values over the model's own signals: a signal
 //! that is not known is at its usual value in the whole window. The forest is explained by exact TreeSHAP of its
-//! mean path; its inputs are whitened, each named after the signal that it is nearest to ([`crate::covariance::LedoitWolf::whitening`]), so
-//! a share says "this signal, apart from what the others explain of it".
+//! mean path; its inputs are principal components, whose exact shares are divided among the signals by how much of the component
+//! is theirs at that moment. So the sum is exact there, and the division a convention.
 
 use crate::model::{Front, Inputs, Model, RegimeModel, Work};
 use crate::options::Detector;
@@ -52,7 +52,7 @@ pub struct Explanation {
     /// The score: base plus all shares. On the scale with 1.0 at the limit; for the forest minus the mean path, so that a
     /// positive share pushes towards "abnormal" there, too.
     pub score: f64,
-    /// Whether shares are exact, not sampled.
+    /// Whether every set of signals was asked, none sampled.
     pub is_exact: bool,
     /// One for each signal, the largest share first.
     pub parts: Vec<Part>,
@@ -70,7 +70,8 @@ pub(crate) fn explain(
         let forest = regime.forest.as_ref()?;
         let mut work = Work::default();
         regime.whiten(&inputs.means, &mut work);
-        let shares = forest.shapley(&work.whitened).iter().map(|path| -path).collect();
+        let components: Vec<f64> = forest.shapley(&work.whitened).iter().map(|path| -path).collect();
+        let shares = regime.to_signals(&components, &work);
         (-forest.base_path(), shares, true, -forest.mean_path(&work.whitened))
     } else {
         let mut masked = Masked::new(model, regime, front, &inputs, detector);

@@ -107,8 +107,8 @@ impl Default for Options {
     /// For signals of about one row a second and enough data to hold some back.
     fn default() -> Self {
         Self {
-            score_window_seconds: 15.0,
-            signal_window_seconds: 20.0,
+            score_window_seconds: 20.0,
+            signal_window_seconds: 30.0,
             scale_floor: 0.02,
             fusion: vec![Detector::RobustZ, Detector::Distance],
             limits: Limits::Held { share: 0.3, quantile: 0.999, margin: 1.2 },

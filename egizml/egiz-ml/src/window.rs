@@ -100,3 +100,6 @@ impl Window {
         self.len() as f64 / due
     }
 }
+
+#[cfg(test)]
+mod tests;

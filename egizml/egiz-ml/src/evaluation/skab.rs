@@ -46,8 +46,8 @@ impl Protocol {
     #[must_use]
     pub fn limits(self) -> ([f64; 4], f64) {
         match self {
-            Self::Benchmark => ([0.99, 11.6, 11.4, 2.61], 2.55),
-            Self::Operational => ([0.84, 11.2, 9.52, 2.28], 1.64),
+            Self::Benchmark => ([1.07, 17.6, 18.1, 2.90], 3.28),
+            Self::Operational => ([0.89, 14.1, 13.4, 2.87], 1.84),
         }
     }
 }
@@ -153,7 +153,7 @@ pub fn run(file: &Labelled, scores: Vec<Option<f64>>, protocol: Protocol) -> Run
 pub fn candidates(files: &[Labelled]) -> Result<Vec<Vec<Candidate>>, Error> {
     const FLOORS: [f64; 4] = [0.01, 0.02, 0.05, 0.1];
     const SCORE_WINDOWS: [f64; 4] = [10.0, 15.0, 20.0, 30.0];
-    const SIGNAL_WINDOWS: [f64; 3] = [10.0, 20.0, 40.0];
+    const SIGNAL_WINDOWS: [f64; 4] = [10.0, 20.0, 30.0, 40.0];
     let all = |setting: Setting, with_learned: bool| {
         files.iter().map(|file| score(file, &setting, with_learned)).collect::<Result<Vec<Units>, Error>>()
     };

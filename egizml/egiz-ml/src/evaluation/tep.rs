@@ -11,7 +11,7 @@ use crate::score::score_all;
 use crate::series::Series;
 
 /// The minutes over which signals and scores are averaged: five rows.
-pub const WINDOW_MINUTES: f64 = 15.0;
+pub const WINDOW_MINUTES: f64 = 21.0;
 /// The quantile of the second normal run at which limits lie.
 pub const QUANTILE: f64 = 0.99;
 /// The false alarm rate that cross-validation aims for.

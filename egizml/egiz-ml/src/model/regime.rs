@@ -75,6 +75,20 @@ impl RegimeModel {
         work.whitened.extend(self.whitening.iter().map(|row| bounded(dot(row, &work.centred))));
     }
 
+    /// Shares of whitened inputs as shares of signals: each is divided among the signals by how much of that input, plus or
+    /// minus, is theirs. The sum stays the same. The inputs have to be whitened into `work` before.
+    pub(crate) fn to_signals(&self, shares: &[f64], work: &Work) -> Vec<f64> {
+        let mut signals = vec![0.0; shares.len()];
+        for (share, weights) in shares.iter().zip(self.whitening.iter()) {
+            let parts = || weights.iter().zip(&work.centred).map(|(weight, value)| (weight * value).abs());
+            let whole: f64 = parts().sum();
+            for (signal, part) in signals.iter_mut().zip(parts()) {
+                *signal += if whole > 0.0 { share * part / whole } else { share / shares.len() as f64 };
+            }
+        }
+        signals
+    }
+
     /// One detector's score; the inputs have to be whitened into `work` before.
     pub(crate) fn raw(&self, detector: Detector, deviation: f64, work: &Work) -> Option<f64> {
         match detector {
