@@ -2,6 +2,7 @@
 //! claims. The data is not in the repository: it is found by `EGIZ_ANOMALY_DATA`, or beside the checkout, and where it is not
 //! these tests say that they were skipped.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -15,13 +16,21 @@ fn evaluate(folder: &Path) -> Output {
         .expect("the program starts")
 }
 
+/// Not by `println!`, which is kept back where a test passes: what was skipped has to be seen.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("standard error takes a line");
+}
+
 fn data() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/anomaly");
     let folder = std::env::var_os("EGIZ_ANOMALY_DATA").map_or(beside, PathBuf::from);
     if folder.is_dir() {
         return Some(folder);
     }
-    println!("SKIPPED: {} is not there; EGIZ_ANOMALY_DATA says where the labelled data is", folder.display());
+    say(&format!(
+        "SKIPPED: {} is not there; EGIZ_ANOMALY_DATA says where the labelled data is",
+        folder.display()
+    ));
     None
 }
 
@@ -36,7 +45,7 @@ fn check(found: &Value, protocol: &str, detector: &str, least_f1: f64, most_fals
     let pooled = pooled(found, protocol, detector);
     let (f1, false_alarm_rate) =
         (pooled["f1"].as_f64().expect("a number"), pooled["false_alarm_rate"].as_f64().expect("a number"));
-    println!("{protocol} {detector}: F1 {f1:.3} at {:.1} %", false_alarm_rate * 100.0);
+    say(&format!("{protocol} {detector}: F1 {f1:.3} at {:.1} %", false_alarm_rate * 100.0));
     assert!(f1 >= least_f1, "{protocol} {detector}: F1 {f1}");
     assert!(false_alarm_rate <= most_false, "{protocol} {detector}: false alarm rate {false_alarm_rate}");
 }
