@@ -1,5 +1,5 @@
 //! What every role of the program needs: [`config`], [`logging`], [`correlation`], [`metrics`], [`supervisor`],
-//! [`backoff`], [`health`] and [`shutdown`].
+//! [`backoff`], [`breaker`], [`health`] and [`shutdown`].
 //!
 //! Nothing here knows what the program does. The environment, the clock and the random source are passed in by the
 //! program; the only files touched are the configuration, the secrets that it names, and `/proc` for metrics.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use egiz_model::Timestamp;
 
 pub mod backoff;
+pub mod breaker;
 pub mod config;
 pub mod correlation;
 pub mod health;
