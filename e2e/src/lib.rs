@@ -7,6 +7,7 @@ pub mod careful;
 pub mod certificates;
 pub mod crowd;
 pub mod hearer;
+pub mod influxdb;
 pub mod load;
 pub mod measure;
 pub mod mosquitto;

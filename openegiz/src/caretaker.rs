@@ -1,6 +1,7 @@
 //! What is done once in a while: ticks that make silent Things stale, snapshots, and a look at the journal's health.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use egiz_journal::Journal;
@@ -13,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::history::History;
+use crate::influxdb::Hold;
 use crate::metrics::PipelineMetrics;
 use crate::retained::Kept;
 use crate::snapshot::{Snapshot, SnapshotFolder};
@@ -56,6 +58,10 @@ pub(crate) struct Snapshots {
     pub(crate) folder: SnapshotFolder,
     /// Where history is kept.
     pub(crate) history: Option<Arc<History>>,
+    /// Where an InfluxDB is written to: what it still needs of the journal.
+    pub(crate) influxdb: Option<Arc<Hold>>,
+    /// From where on snapshots and history need the journal.
+    pub(crate) needed_from: AtomicU64,
     pub(crate) interval: Duration,
     pub(crate) every_records: u64,
     /// The journal may grow by this much between snapshots, so that it can be trimmed before it is full.
@@ -119,6 +125,21 @@ impl Snapshots {
         None
     }
 
+    /// Lets go of the journal what nobody needs any more.
+    fn release(&self) {
+        let influxdb = self.influxdb.as_ref().and_then(|hold| hold.needed_from());
+        let needed = [Some(self.needed_from.load(Ordering::Acquire)), self.needed_by_sessions(), influxdb];
+        self.journal.release_before(needed.into_iter().flatten().min().unwrap_or_default());
+    }
+
+    /// The same, when somebody who kept the journal needs less of it. Not while the data folder is copied: then the next
+    /// snapshot does it.
+    pub(crate) fn release_more(&self) {
+        if let Some(_publishing) = self.publishing.try_lock() {
+            self.release();
+        }
+    }
+
     /// Takes one now; returns whether it could. If not, history is not sealed as far as the engine is; log and health say
     /// why, the older snapshots stay, and the journal is kept from them on.
     ///
@@ -155,8 +176,8 @@ impl Snapshots {
         let sealed_before = self.history.as_ref().map(|history| history.historian.sealed_before());
         let needed_from = self.folder.write(&snapshot)?.min(sealed_before.unwrap_or(Offset::MAX));
         *self.last.lock() = next_offset;
-        self.journal
-            .release_before(self.needed_by_sessions().map_or(needed_from, |from| from.min(needed_from)));
+        self.needed_from.store(needed_from, Ordering::Release);
+        self.release();
         tracing::debug!(next_offset, size_bytes, "took a snapshot");
         Ok(true)
     }

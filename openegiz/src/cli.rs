@@ -123,6 +123,7 @@ pub(crate) fn run() -> ExitCode {
             listeners::doors(&loaded).context("the configuration is not usable")?;
             crate::elsewhere::Elsewhere::check(&loaded).context("the configuration is not usable")?;
             backup::check(&loaded).context("the configuration is not usable")?;
+            crate::influxdb::Influxdb::check(&loaded).context("the configuration is not usable")?;
             print(&loaded.check_report());
             crate::start::check_files(&loaded.config)
         }),

@@ -15,6 +15,7 @@ mod door;
 mod elsewhere;
 mod gate;
 mod history;
+mod influxdb;
 mod intake;
 mod lines;
 mod listeners;

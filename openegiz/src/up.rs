@@ -20,7 +20,7 @@ use egiz_service::config::{self, Config, Loaded, Origin, UnknownDevices};
 use egiz_service::health::Health;
 use egiz_service::metrics::{BuildInfo, Metrics};
 use egiz_service::shutdown::StopSignals;
-use egiz_service::supervisor::{Phase, Supervisor, SupervisorMetrics, SupervisorOptions, TaskSpec};
+use egiz_service::supervisor::{Phase, Restart, Supervisor, SupervisorMetrics, SupervisorOptions, TaskSpec};
 use egiz_store::{Author, Store, StoreMetrics, StoreOptions};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
@@ -35,6 +35,7 @@ use crate::door::{API_TOKEN_NAME, Door};
 use crate::elsewhere::{Elsewhere, ElsewhereMetrics};
 use crate::gate::Gate;
 use crate::history::{History, HistorySettings};
+use crate::influxdb::{self, Influxdb, InfluxdbMetrics, OnMoved};
 use crate::intake::MqttIntake;
 use crate::lines::IngestLines;
 use crate::listeners::Doors;
@@ -81,12 +82,19 @@ pub(crate) fn run(mut loaded: Loaded, what: What) -> anyhow::Result<()> {
     let doors = listeners::doors(&loaded).context("the configuration is not usable")?;
     let elsewhere = Elsewhere::check(&loaded).context("the configuration is not usable")?;
     backup::check(&loaded).context("the configuration is not usable")?;
+    let influxdb = Influxdb::check(&loaded).context("the configuration is not usable")?;
     surroundings::allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(platform(config, doors, &elsewhere, what))
+    runtime.block_on(platform(config, doors, &elsewhere, influxdb, what))
 }
 
-async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: What) -> anyhow::Result<()> {
+async fn platform(
+    config: &Config,
+    doors: Doors,
+    elsewhere: &Elsewhere,
+    influxdb: Option<Influxdb>,
+    what: What,
+) -> anyhow::Result<()> {
     let demo = what == What::Demo;
     let (clock, random) = (surroundings::clock(), surroundings::random());
     let mut metrics = Metrics::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), revision: "unknown" });
@@ -196,7 +204,21 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
     let certificate_metrics = CertificateMetrics::register(registry);
     let elsewhere_metrics = ElsewhereMetrics::register(registry);
     let backup_metrics = BackupMetrics::register(registry);
+    let influxdb_metrics = InfluxdbMetrics::register(registry);
     let metrics = Arc::new(metrics);
+    let influxdb = influxdb
+        .map(|influxdb| {
+            let surroundings = influxdb::Surroundings {
+                journal: Arc::clone(&opened.journal_files),
+                engine: Arc::clone(&engine),
+                clock: clock.clone(),
+                random: random.clone(),
+                metrics: influxdb_metrics,
+                part: health.part("influxdb", false),
+            };
+            influxdb.prepare(config, surroundings)
+        })
+        .transpose()?;
 
     let snapshots = Arc::new(Snapshots {
         engine: Arc::clone(&engine),
@@ -204,6 +226,8 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         journal: Arc::clone(&opened.journal),
         folder: opened.snapshots,
         history: history.clone(),
+        influxdb: influxdb.as_ref().map(|(_, hold)| Arc::clone(hold)),
+        needed_from: std::sync::atomic::AtomicU64::new(0),
         interval: Duration::from_secs(config.twin.snapshot_interval_s),
         every_records: config.twin.snapshot_every_records,
         every_bytes: config.journal.max_total_bytes / 4,
@@ -261,6 +285,13 @@ async fn platform(config: &Config, doors: Doors, elsewhere: &Elsewhere, what: Wh
         supervisor.spawn(TaskSpec::new("history-maintenance", Phase::Storage), move |stop| {
             Arc::clone(&history).keep(stop)
         });
+    }
+    if let Some((writer, _)) = influxdb {
+        let snapshots = Arc::clone(&snapshots);
+        let on_moved: OnMoved = Arc::new(move || snapshots.release_more());
+        let spec = TaskSpec::new("influxdb-writer", Phase::Work)
+            .restart(Restart { give_up_after: u32::MAX, ..Restart::default() });
+        supervisor.spawn(spec, move |stop| Arc::clone(&writer).run(Arc::clone(&on_moved), stop));
     }
     if let Some(backups) = backups {
         supervisor.spawn(TaskSpec::new("backups", Phase::Work), move |stop| Arc::clone(&backups).run(stop));

@@ -22,7 +22,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         return process::run(cargo().args(["test", "--workspace", "--exclude", "e2e"]));
     }
     say("locating what the tests need");
-    tools::need(&[tools::MOSQUITTO, tools::MOSQUITTO_CLIENTS, tools::CHROMIUM])?;
+    tools::need(&[
+        tools::MOSQUITTO,
+        tools::MOSQUITTO_CLIENTS,
+        tools::CHROMIUM,
+        tools::INFLUXDB,
+        tools::VICTORIA_METRICS,
+    ])?;
     let python = tools::python_packages()?;
 
     say("testing the web client");

@@ -28,6 +28,15 @@ pub(crate) const CHROMIUM: DebianTool =
 /// An HTTP load generator.
 pub(crate) const WRK: DebianTool =
     DebianTool { program: "wrk", package: "wrk", purpose: "REST load in benchmarks" };
+/// The real InfluxDB that is written to.
+pub(crate) const INFLUXDB: DebianTool =
+    DebianTool { program: "influxd", package: "influxdb", purpose: "an InfluxDB to write to" };
+/// Another server that takes InfluxDB's lines.
+pub(crate) const VICTORIA_METRICS: DebianTool = DebianTool {
+    program: "victoria-metrics",
+    package: "victoria-metrics",
+    purpose: "a server besides InfluxDB that takes its lines",
+};
 
 /// What libFuzzer is compiled with.
 pub(crate) const CXX: DebianTool =

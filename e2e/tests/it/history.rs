@@ -66,7 +66,7 @@ impl Ledger {
     }
 
     /// What is wrong with the numbers that history has.
-    fn fault(&self, name: &str, found: &[u64]) -> Option<String> {
+    pub(crate) fn fault(&self, name: &str, found: &[u64]) -> Option<String> {
         if let Some(pair) = found.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Some(format!("{} is followed by {}", pair[0], pair[1]));
         }

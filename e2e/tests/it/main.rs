@@ -10,6 +10,7 @@ mod first_steps;
 mod history;
 mod hostile;
 mod influx;
+mod influxdb;
 mod listeners;
 mod manage;
 mod open_files;

@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 pub use document::{env_example, example_toml, markdown};
 pub use items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener, TemplateRetention};
 pub use schema::{
-    BackupConfig, Config, DataConfig, HistoryConfig, HttpConfig, IngestConfig, JournalConfig, LayoutConfig,
-    LogConfig, MqttConfig, SiteConfig, TemplatesConfig, TwinConfig,
+    BackupConfig, Config, DataConfig, HistoryConfig, HttpConfig, InfluxdbConfig, IngestConfig, JournalConfig,
+    LayoutConfig, LogConfig, MqttConfig, SiteConfig, TemplatesConfig, TwinConfig,
 };
 pub use setting::{
-    Anonymous, ClientCertificates, Durability, LogFormat, MqttAction, MqttProtocol, MqttTransport,
+    Anonymous, ClientCertificates, Durability, InfluxApi, LogFormat, MqttAction, MqttProtocol, MqttTransport,
     Permission, Secret, UnknownDevices,
 };
 

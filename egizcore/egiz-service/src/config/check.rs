@@ -1,6 +1,7 @@
 //! Checks that concern more than one key, and the secrets that keys point to.
 
 mod brokers;
+mod influxdb;
 
 use std::net::SocketAddr;
 
@@ -53,6 +54,7 @@ pub(super) fn between_keys(config: &Config, origins: &Origins, errors: &mut Vec<
         }
     }
     brokers::between_keys(config, &mut fault);
+    influxdb::between_keys(config, &mut fault);
     if config.influx.device_tags.is_empty() {
         fault("influx.device_tags", "names no tag".to_owned(), "at least one tag");
     }

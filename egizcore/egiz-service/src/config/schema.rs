@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::items::{BridgeTo, ExternalBroker, MqttAclRule, MqttListener, TemplateRetention};
 use super::setting::{
-    Anonymous, Checked, Durability, Item, Kind, LogFormat, Secret, Setting, UnknownDevices, whole,
+    Anonymous, Checked, Durability, InfluxApi, Item, Kind, LogFormat, Secret, Setting, UnknownDevices, whole,
     whole_or_zero,
 };
 
@@ -311,6 +311,41 @@ table! {
         max_body_bytes: u64 = 8 * MIB, whole(KIB, 64 * MIB, "bytes");
         /// The largest body of lines unpacked; a larger one is answered 413.
         max_unpacked_bytes: u64 = 32 * MIB, whole(KIB, 256 * MIB, "bytes");
+    }
+
+    /// An InfluxDB elsewhere, or what speaks like one, to which every sample of history is written besides. docs/influxdb.md
+    /// says more.
+    influxdb: InfluxdbConfig {
+        /// Its address, such as "http://influxdb.plant.lan:8086" or "https://…"; "" writes to none.
+        url: Option<String> = None, Kind::OptionalText;
+        /// How it is written to: "v1" with /write (InfluxDB 1, VictoriaMetrics), "v2" with /api/v2/write (InfluxDB 2, 3).
+        api: InfluxApi = InfluxApi::One, Kind::OneOf(InfluxApi::WORDS);
+        /// With "v1" the database. It is not made: whoever may write need not be allowed to.
+        database: String = "openegiz".to_owned(), Kind::Text;
+        /// With "v1" the retention policy; "" for the database's own.
+        retention_policy: Option<String> = None, Kind::OptionalText;
+        /// With "v2" the organisation.
+        org: Option<String> = None, Kind::OptionalText;
+        /// With "v2" the bucket.
+        bucket: Option<String> = None, Kind::OptionalText;
+        /// A file with a token, 1 to 1024 printable ASCII characters; white space around it is ignored. It is read for each
+        /// request, as the password is: a new one needs no restart.
+        token_file: Option<PathBuf> = None, Kind::Path { optional: true };
+        /// The user, where it asks for one instead of a token.
+        username: Option<String> = None, Kind::OptionalText;
+        /// A file with the user's password, 1 to 1024 bytes; white space around it is ignored.
+        password_file: Option<PathBuf> = None, Kind::Path { optional: true };
+        /// A file with the authorities to trust, in PEM; "" for those of the operating system.
+        ca_file: Option<PathBuf> = None, Kind::Path { optional: true };
+        /// Lines sent at once, at the most.
+        batch_lines: usize = 5_000, whole(1, 100_000, "lines");
+        /// How long lines wait for others to go with them.
+        flush_interval_ms: u64 = 1_000, whole(10, 60_000, "milliseconds");
+        /// How long a request may take before it counts as failed.
+        timeout_s: u64 = 30, whole(1, 600, "seconds");
+        /// How much of the journal is kept for an InfluxDB that is away. Beyond it the oldest records go without having
+        /// been written there, counted and said in /health. At most three quarters of journal.max_total_bytes.
+        max_behind_bytes: u64 = 0, whole_or_zero(1 << 50, "bytes", "three quarters of journal.max_total_bytes");
     }
 
     /// Log lines, written to standard error.

@@ -407,6 +407,13 @@ word_settings! {
         /// Anybody.
         Always = "always",
     }
+    /// How an InfluxDB is written to.
+    InfluxApi {
+        /// `/write`, as the first version has it.
+        One = "v1",
+        /// `/api/v2/write`, as the second version has it.
+        Two = "v2",
+    }
     /// When a journal record counts as safe.
     Durability {
         /// After fsync: survives a power cut.

@@ -1,3 +1,4 @@
+mod influxdb;
 mod lists;
 
 use super::schema::Key;
