@@ -14,7 +14,7 @@ use egiz_model::Offset;
 pub(crate) struct Hold {
     journal: Arc<FileJournal>,
     from: AtomicU64,
-    /// Bytes at which the writer lets the oldest go.
+    /// Bytes at which the writer lets the oldest go, segment by segment.
     pub(super) bytes_max: u64,
     /// Bytes at which nothing is kept any more.
     bytes_at_worst: u64,
@@ -64,13 +64,19 @@ impl Hold {
         self.journal.committed_segments().iter().filter(|segment| segment.next > from).map(|s| s.bytes).sum()
     }
 
-    /// The record from which on at most so many bytes are kept, and at least the newest segment.
-    pub(super) fn oldest_within(&self, bytes_max: u64) -> Offset {
+    /// Whether more is kept than may be, and something of it can go that the writer, which is at this record, has not read.
+    pub(super) fn may_not_keep(&self, at: Offset) -> bool {
+        self.bytes() > self.bytes_max && self.oldest_after_all() > at
+    }
+
+    /// The record from which on three quarters of what may be kept are kept, and at least the newest segment: so that it does
+    /// not come to that again at once.
+    pub(super) fn oldest_after_all(&self) -> Offset {
         let segments = self.journal.committed_segments();
         let mut bytes = 0;
         let kept = segments.iter().rev().take_while(|segment| {
             bytes += segment.bytes;
-            bytes <= bytes_max
+            bytes <= self.bytes_max / 4 * 3
         });
         let oldest = kept.last().or(segments.last());
         oldest.map_or(0, |segment| segment.base)

@@ -49,8 +49,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// When the engine is written down again, so that a restart reads little.
 const KEEP_RECORDS: u64 = 200_000;
 const KEEP_INTERVAL: Duration = Duration::from_secs(300);
-/// Likewise when this part of what may be kept of the journal is kept.
+/// Likewise when this part of what may be kept of the journal is kept, but not all the time.
 const KEEP_BYTES_PART: u64 = 8;
+const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
 /// The writer.
 pub(crate) struct Writer {
@@ -111,6 +112,12 @@ impl Writer {
         let mut kept = Kept { next: 0, then: Instant::now() };
         while !stop.is_cancelled() {
             if self.is_worth_keeping(&shadow, &kept) {
+                shadow = self.keep(shadow, &mut kept).await?;
+                on_moved();
+            }
+            if self.hold.may_not_keep(shadow.next()) {
+                // It answers, yet takes less than comes in.
+                shadow = self.pass_over(shadow, 0, 0).await?;
                 shadow = self.keep(shadow, &mut kept).await?;
                 on_moved();
             }
@@ -225,7 +232,7 @@ impl Writer {
                         return Delivered::Stopped;
                     }
                     self.lag(from, since);
-                    if self.hold.bytes() > self.hold.bytes_max {
+                    if self.hold.may_not_keep(from) {
                         return Delivered::TooFarBehind;
                     }
                     continue;
@@ -278,7 +285,7 @@ impl Writer {
     ) -> anyhow::Result<Shadow> {
         let own = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            let before = own.hold.oldest_within(own.hold.bytes_max / 4 * 3);
+            let before = own.hold.oldest_after_all();
             let passed = match shadow.pass_over(before) {
                 Err(ReadError::Trimmed { .. }) => {
                     return own.begin(shadow.next(), "the journal was full and had to let them go");
@@ -289,7 +296,7 @@ impl Writer {
             own.metrics.skipped_records.inc_by(records);
             own.metrics.skipped_values.inc_by(values);
             let why = format!(
-                "it is away for so long that more of the journal waits than influxdb.max_behind_bytes = {}",
+                "it is away, or too slow, for so long that more of the journal waits than influxdb.max_behind_bytes = {}",
                 own.hold.bytes_max
             );
             own.reporter.skipped(records, &why);
@@ -309,7 +316,8 @@ impl Writer {
         shadow.next() > kept.next
             && (shadow.next() - kept.next >= KEEP_RECORDS
                 || kept.then.elapsed() >= KEEP_INTERVAL
-                || self.hold.bytes() > self.hold.bytes_max / KEEP_BYTES_PART)
+                || (kept.then.elapsed() >= KEEP_AGAIN
+                    && self.hold.bytes() > self.hold.bytes_max / KEEP_BYTES_PART))
     }
 
     /// Writes down where it is, engine and all; from there on the journal is needed.

@@ -34,6 +34,11 @@ pub(super) fn between_keys(config: &Config, fault: &mut impl FnMut(&str, String,
     if influxdb.password_file.is_some() && influxdb.username.is_none() {
         fault("influxdb.username", "is missing".to_owned(), "the user whose password it is");
     }
+    let segment_bytes = config.journal.segment_bytes;
+    if (1..segment_bytes).contains(&influxdb.max_behind_bytes) {
+        let problem = format!("is less than a segment of journal.segment_bytes = {segment_bytes}");
+        fault("influxdb.max_behind_bytes", problem, "0, or at least journal.segment_bytes");
+    }
     let most = config.journal.max_total_bytes / 4 * 3;
     if influxdb.max_behind_bytes > most {
         let problem = format!("is more than three quarters of journal.max_total_bytes, {most}");

@@ -45,7 +45,13 @@ fn who_writes_is_said_in_one_way() {
 }
 
 #[test]
-fn no_more_of_the_journal_is_kept_than_leaves_room() {
+fn no_more_of_the_journal_is_kept_than_leaves_room_and_no_less_than_a_segment() {
+    assert_eq!(
+        faults_of("url = \"http://db:8086\"\nmax_behind_bytes = 1000000\n"),
+        [
+            "file:3: influxdb.max_behind_bytes = 1_000_000 is less than a segment of journal.segment_bytes = 67108864; allowed: 0, or at least journal.segment_bytes"
+        ]
+    );
     assert_eq!(
         faults_of("url = \"http://db:8086\"\nmax_behind_bytes = 2000000000\n"),
         [
