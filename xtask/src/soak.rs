@@ -22,7 +22,7 @@ pub(crate) struct Options {
 /// # Errors
 /// Where a test fails or what it needs can't be had.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    tools::need(&[tools::MOSQUITTO])?;
+    tools::need(&[tools::MOSQUITTO, tools::INFLUXDB])?;
     web::build()?;
     process::run(cargo().args(["build", "--package", "openegiz"]))?;
     say(&format!("killing the program {} times in each test", options.rounds));

@@ -347,6 +347,55 @@ async fn what_is_more_than_may_wait_goes_and_is_counted_and_the_plant_goes_on() 
     Ok(())
 }
 
+#[tokio::test]
+async fn what_the_journal_let_go_while_nothing_was_written_is_missing_and_said_to_be() -> anyhow::Result<()> {
+    let server = LineServer::influxdb().await?;
+    create_database(&server).await?;
+    let options = options(&server)
+        .with("journal.segment_bytes = 1048576")
+        .with("journal.max_total_bytes = 4194304")
+        .with("twin.snapshot_interval_s = 1");
+    let mut program = Program::start(options).await?;
+    make(&program, &["dev"]).await?;
+    let begin_ms = now_ms()? - DAY_MS;
+    let topic = "sensors/factory/dev/telemetry";
+    let sample = |number: u64, filler: usize| json!({"timestamp": begin_ms + number, "m": {"level": number, "filler": "x".repeat(filler)}});
+    let mut publisher = Careful::new("dev");
+    publisher.connect(program.mqtt_port).await?;
+    publish(&mut publisher, topic, &sample(1, 1)).await?;
+    same(&program, &server, "SELECT level FROM m").await?;
+    let url = format!("influxdb.url = \"{}\"", server.url(""));
+    assert_eq!(program.stop().await?, Some(0));
+    program.set("influxdb.url = \"\"");
+    program.restart().await?;
+    publisher.connect(program.mqtt_port).await?;
+    for number in 2..60 {
+        publish(&mut publisher, topic, &sample(number, 100_000)).await?;
+        // So that a snapshot comes in time, and the journal is trimmed and not full.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert_eq!(program.stop().await?, Some(0));
+    program.set(&url);
+    program.restart().await?;
+    let detail = wait_for_health(&program, |part| part["status"] == "degraded").await?;
+    assert!(detail.contains("records went without having been written there"), "{detail}");
+    assert!(program.log().contains("the journal does not reach back"), "{}", program.log());
+    assert!(metric(&program, "egiz_influxdb_skipped_records_total").await? > 50.0);
+    publisher.connect(program.mqtt_port).await?;
+    publish(&mut publisher, topic, &sample(60, 1)).await?;
+    let begun = Instant::now();
+    loop {
+        let found = server.query(DATABASE, "SELECT level FROM m").await?;
+        let rows = found[0]["values"].as_array().context("values")?;
+        let numbers: Vec<f64> = rows.iter().filter_map(|row| row[1].as_f64()).collect();
+        if numbers == [1.0, 60.0] {
+            return Ok(());
+        }
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "{numbers:?}\n{}", program.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn victoria_metrics_takes_everything_too_over_either_version() -> anyhow::Result<()> {
     for api in ["v1", "v2"] {
