@@ -132,6 +132,7 @@ impl LineServer {
             "reporting-disabled = true\nbind-address = \"127.0.0.1:{rpc_port}\"\n\
              [meta]\ndir = \"{folder}/meta\"\n\
              [data]\ndir = \"{folder}/data\"\nwal-dir = \"{folder}/wal\"\nquery-log-enabled = false\n\
+             cache-snapshot-write-cold-duration = \"10s\"\ncompact-full-write-cold-duration = \"20s\"\n\
              [http]\nbind-address = \"127.0.0.1:{}\"\nauth-enabled = {auth}\nlog-enabled = false\n\
              [monitor]\nstore-enabled = false\n",
             self.port

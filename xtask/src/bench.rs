@@ -14,9 +14,15 @@ use crate::{tools, web};
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only the sections whose name contains this: ingest, latency, fan-out, rest, memory, replay, delivery, qos-0, overload,
-    /// tls-idle, reconnect. Prints the rows and leaves docs/benchmarks.md alone.
+    /// tls-idle, reconnect, history-stores. Prints the rows and leaves docs/benchmarks.md alone.
     #[arg(long)]
     only: Option<String>,
+    /// Of history-stores: how many devices write.
+    #[arg(long, default_value_t = 50)]
+    things: usize,
+    /// Of history-stores: for how many days.
+    #[arg(long, default_value_t = 1)]
+    days: usize,
 }
 
 /// Where the table of the last whole run begins and ends in the document; the text around it is written by hand.
@@ -27,12 +33,13 @@ const MARKS: (&str, &str) = ("<!-- bench:begin -->", "<!-- bench:end -->");
 /// # Errors
 /// Where a part cannot be built or started.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    tools::need(&[tools::MOSQUITTO, tools::WRK])?;
+    tools::need(&[tools::MOSQUITTO, tools::WRK, tools::INFLUXDB, tools::VICTORIA_METRICS])?;
     web::build()?;
     process::run(cargo().args(["build", "--release", "--package", "openegiz", "--package", "e2e"]))?;
     let bench = target_dir().join("release/bench");
     if let Some(only) = &options.only {
-        return process::run(command(bench).arg(only));
+        let size = [options.things.to_string(), options.days.to_string()];
+        return process::run(command(bench).arg(only).args(size));
     }
     say("measuring; this takes some minutes and wants an otherwise idle machine");
     let table = output(&mut command(bench)).context("the bench failed; run it with --only to see where")?;

@@ -10,6 +10,7 @@ mod footprint;
 mod ingest;
 mod live;
 mod rest;
+mod stores;
 mod subject;
 mod table;
 
@@ -31,7 +32,15 @@ const SECTIONS: &[Section] = &[
     ("overload", || Box::pin(delivery::overload())),
     ("tls-idle", || Box::pin(connections::tls_idle())),
     ("reconnect", || Box::pin(connections::reconnect())),
+    ("history-stores", || Box::pin(stores::measure(stores_size()))),
 ];
+
+/// How much is written to the stores: the second and the third argument.
+fn stores_size() -> stores::Size {
+    let number =
+        |at: usize, usual| std::env::args().nth(at).and_then(|text| text.parse().ok()).unwrap_or(usual);
+    stores::Size { things: number(2, 50), days: number(3, 1) }
+}
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this program is for")]
 fn main() -> anyhow::Result<()> {
