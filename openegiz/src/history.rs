@@ -39,7 +39,7 @@ mod note;
 mod recorder;
 
 pub(crate) use catch_up::{CatchUp, catch_up};
-pub(crate) use note::{Note, Notes};
+pub(crate) use note::{Note, Notes, Row, Rows};
 pub(crate) use recorder::Recorder;
 
 /// Messages between the apply thread and the history thread. Full: the apply thread waits.
@@ -136,7 +136,7 @@ impl History {
         while let Ok(Applied { batches, notes }) = applied.recv() {
             self.wait_for_room();
             for (_, bytes, note) in records(&batches, &notes) {
-                note.into_iter().for_each(|note| recorder.prepare(bytes, note, &self.historian));
+                note.into_iter().for_each(|note| recorder.prepare(bytes, note, Some(&self.historian)));
             }
             {
                 let mut intake = self.historian.intake();

@@ -74,7 +74,7 @@ impl CatchUp {
 impl Piece {
     fn take_in(&self, historian: &Historian, recorder: &mut Recorder) {
         for (_, bytes, note) in self.records() {
-            note.into_iter().for_each(|note| recorder.prepare(bytes, note, historian));
+            note.into_iter().for_each(|note| recorder.prepare(bytes, note, Some(historian)));
         }
         let mut intake = historian.intake();
         for (offset, bytes, note) in self.records() {

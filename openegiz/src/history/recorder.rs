@@ -34,8 +34,8 @@ struct OfThing {
 
 impl Recorder {
     /// Looks up what was kept last of the Thing of a record, where its note has rules that are new here. History must not be
-    /// locked, and everything before the record must be in it.
-    pub(crate) fn prepare(&mut self, bytes: &[u8], note: &Note, historian: &Historian) {
+    /// locked, and everything before the record must be in it; without history, the next sample of each property is kept.
+    pub(crate) fn prepare(&mut self, bytes: &[u8], note: &Note, historian: Option<&Historian>) {
         let Note::Telemetry { recording: Some(rules), .. } = note else { return };
         let Ok(record) = Record::decode_again(bytes) else { return };
         let Body::Telemetry(telemetry) = &record.body else { return };
@@ -46,7 +46,8 @@ impl Recorder {
             self.things.clear();
         }
         // Where history cannot be read, a sample more is kept of each property.
-        let state = historian.thing_at(telemetry.thing, Timestamp::MAX).ok().flatten();
+        let state = historian
+            .and_then(|historian| historian.thing_at(telemetry.thing, Timestamp::MAX).ok().flatten());
         let properties = state.into_iter().flat_map(|state| state.properties);
         let last = properties.filter_map(|state| {
             rules.of(&state.feature, &state.property)?;

@@ -113,7 +113,7 @@ fn run(engine: &mut Engine, historian: &Historian, records: &[Vec<u8>]) {
         let mut notes = notes.take();
         assert!(notes.len() <= 1 && notes.iter().all(|(of, _)| *of == offset));
         let note = notes.pop().map(|(_, note)| note);
-        note.iter().for_each(|note| recorder.prepare(bytes, note, historian));
+        note.iter().for_each(|note| recorder.prepare(bytes, note, Some(historian)));
         take_in(&mut historian.intake(), offset, bytes, note.as_ref(), &mut recorder);
     }
 }

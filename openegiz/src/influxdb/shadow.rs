@@ -14,7 +14,7 @@ use egiz_model::{Offset, Timestamp};
 use egiz_twin::{Engine, Limits};
 
 use super::naming::{Naming, NamingRules};
-use crate::history::Notes;
+use crate::history::{Notes, Recorder};
 use crate::snapshot::Snapshot;
 
 /// Lines are gathered until they take this much, so that a large group of the journal's is the most beyond it.
@@ -28,6 +28,7 @@ pub(super) struct Shadow {
     engine: Engine,
     cursor: Option<Cursor>,
     notes: Notes,
+    recorder: Recorder,
     naming: Naming,
 }
 
@@ -57,7 +58,14 @@ impl Shadow {
         rules: NamingRules,
     ) -> anyhow::Result<Self> {
         let engine = Engine::restore(&snapshot.engine, limits)?;
-        Ok(Self { journal, engine, cursor: None, notes: Notes::default(), naming: Naming::new(rules) })
+        Ok(Self {
+            journal,
+            engine,
+            cursor: None,
+            notes: Notes::default(),
+            recorder: Recorder::default(),
+            naming: Naming::new(rules),
+        })
     }
 
     /// The first record that it has not read.
@@ -104,7 +112,7 @@ impl Shadow {
         };
         let mut gathered = Gathered::default();
         let mut changes = Vec::new();
-        let Self { engine, notes, naming, .. } = self;
+        let Self { engine, notes, recorder, naming, .. } = self;
         loop {
             let lines = naming.lines();
             if lines.len() >= lines_max
@@ -124,7 +132,8 @@ impl Shadow {
                 notes.apply(engine, offset, &record, &mut changes);
                 changes.clear();
                 for (_, note) in notes.take() {
-                    note.write(&record, naming);
+                    recorder.prepare(bytes, &note, None);
+                    note.write(&record, naming, recorder);
                 }
             });
             if !more? {
