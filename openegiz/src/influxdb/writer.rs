@@ -202,7 +202,7 @@ impl Writer {
                 Ok((shadow, Some(gathered)))
             }
             Err(ReadError::Trimmed { .. }) => {
-                let why = "the journal was full and had to let them go";
+                let why = "the journal does not reach back to them any more";
                 Ok((own.begin(shadow.next(), why)?, None))
             }
             Err(error) => Err(error).context("the journal cannot be read"),
@@ -288,7 +288,7 @@ impl Writer {
             let before = own.hold.oldest_after_all();
             let passed = match shadow.pass_over(before) {
                 Err(ReadError::Trimmed { .. }) => {
-                    return own.begin(shadow.next(), "the journal was full and had to let them go");
+                    return own.begin(shadow.next(), "the journal does not reach back to them any more");
                 }
                 result => result.context("the journal cannot be read")?,
             };
