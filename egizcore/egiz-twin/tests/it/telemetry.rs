@@ -123,7 +123,8 @@ fn every_sample_of_a_message_is_judged_for_who_keeps_them_all() {
     plant.body(Body::Template { definition: "openegiz:oven:1", json: &template });
     let good = Some((Quality::Good, QualityReason::None));
     let judged = |plant: &Plant| {
-        let Judged { definition, samples } = plant.judged.clone();
+        let Judged { definition, samples, recording } = plant.judged.clone();
+        assert_eq!(recording, None, "the template says nothing about it");
         (definition.map(|definition| definition.to_string()), samples)
     };
     plant.hear(OVEN, 1, json!({"thermal": {"zone": 195}}));
