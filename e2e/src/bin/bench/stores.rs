@@ -10,6 +10,7 @@
 mod reference;
 
 use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -223,28 +224,30 @@ impl<'a> Store<'a> {
         }
         let begun = Instant::now();
         let (mut bytes, mut since) = (self.disk_bytes().await?, Instant::now());
-        while since.elapsed() < REST {
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "it does not come to rest");
+        loop {
+            match bytes {
+                Some(bytes) if since.elapsed() >= REST => return Ok(bytes),
+                _ => anyhow::ensure!(begun.elapsed() < PATIENCE, "it does not come to rest"),
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
             let now = self.disk_bytes().await?;
             if now != bytes {
                 (bytes, since) = (now, Instant::now());
             }
         }
-        Ok(bytes)
     }
 
-    /// Bytes of its files; of ours nothing is in memory only.
-    async fn disk_bytes(&self) -> anyhow::Result<u64> {
+    /// Bytes of its files; nothing while some of ours is in memory only.
+    async fn disk_bytes(&self) -> anyhow::Result<Option<u64>> {
         if self.kind == Kind::Ours {
             let metrics = self.client.get(format!("{}/metrics", self.base)).send().await?.text().await?;
             let rows =
                 metrics.lines().find_map(|line| line.strip_prefix("egiz_history_head_rows ")?.parse().ok());
-            if rows != Some(0) {
-                return Ok(rows.unwrap_or_default());
+            if rows != Some(0_u64) {
+                return Ok(None);
             }
         }
-        bytes_below(&self.folder)
+        bytes_below(&self.folder).map(Some)
     }
 
     async fn day(&self, thing: String, begin_ms: i64) -> anyhow::Result<usize> {
@@ -275,9 +278,28 @@ impl<'a> Store<'a> {
         .await
     }
 
+    /// Page by page, of ours.
+    async fn every_page_of_state(&self, at_ms: i64) -> anyhow::Result<usize> {
+        let (mut bytes, mut cursor) = (0, None);
+        loop {
+            let mut parameters = vec![("at", at_ms.to_string()), ("limit", "200".to_owned())];
+            parameters.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            let answer =
+                self.client.get(format!("{}/api/v1/state", self.base)).query(&parameters).send().await?;
+            let (status, body) = (answer.status(), answer.bytes().await?);
+            anyhow::ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+            bytes += body.len();
+            let page: serde_json::Value = serde_json::from_slice(&body)?;
+            match page["cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Ok(bytes),
+            }
+        }
+    }
+
     async fn state(&self, at_ms: i64) -> anyhow::Result<usize> {
         self.ask(match self.kind {
-            Kind::Ours => ("/api/v1/state", vec![("at", at_ms.to_string()), ("limit", "1000".to_owned())]),
+            Kind::Ours => return self.every_page_of_state(at_ms).await,
             Kind::Influxdb => influxql(format!(
                 "SELECT last(*) FROM /.*/ WHERE time <= {at_ms}ms AND time > {}ms GROUP BY thing_id",
                 at_ms - 3_600_000
@@ -356,7 +378,8 @@ fn bytes_below(folder: &Path) -> anyhow::Result<u64> {
         bytes += match about.is_dir() {
             true => bytes_below(&entry.path()).unwrap_or_default(),
             false if is_log => 0,
-            false => about.len(),
+            // What is set aside and not written takes no room.
+            false => about.len().min(about.blocks() * 512),
         };
     }
     Ok(bytes)
