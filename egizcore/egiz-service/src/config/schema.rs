@@ -316,7 +316,7 @@ table! {
     /// An InfluxDB elsewhere, or what speaks like one, to which every sample of history is written besides. docs/influxdb.md
     /// says more.
     influxdb: InfluxdbConfig {
-        /// Its address, such as "http://influxdb.plant.lan:8086" or "https://…"; "" writes to none.
+        /// Its address, such as `http://influxdb.plant.lan:8086` or `https://…`; "" writes to none.
         url: Option<String> = None, Kind::OptionalText;
         /// How it is written to: "v1" with /write (InfluxDB 1, VictoriaMetrics), "v2" with /api/v2/write (InfluxDB 2, 3).
         api: InfluxApi = InfluxApi::One, Kind::OneOf(InfluxApi::WORDS);
