@@ -38,7 +38,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
     say("testing the platform");
     process::run(cargo().args(["build", "--workspace", "--bins"]))?;
-    process::run(cargo().args(["test", "--workspace", "--no-fail-fast"]).env("EGIZ_TEST_PYTHONPATH", python))?;
+    process::run(
+        cargo().args(["test", "--workspace", "--no-fail-fast"]).env("EGIZ_TEST_PYTHONPATH", python),
+    )?;
 
     say("fuzzing briefly");
     fuzz::run_briefly()
