@@ -10,6 +10,7 @@ use egiz_model::Offset;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
+use crate::series::RollupLength;
 
 const NAME: &str = "MANIFEST";
 const UNDER_WAY: &str = "MANIFEST.under-way";
@@ -54,12 +55,17 @@ impl Level {
     }
 
     /// How long the stretch of time is that each of its rows sums up; nothing where they do not.
-    pub(crate) fn rollup_micros(self) -> Option<i64> {
+    pub(crate) fn rollup_length(self) -> Option<RollupLength> {
         match self {
-            Self::Quarters | Self::QuartersOfMonth => Some(900_000_000),
-            Self::HoursOfMonth => Some(3_600_000_000),
+            Self::Quarters | Self::QuartersOfMonth => Some(RollupLength::Quarter),
+            Self::HoursOfMonth => Some(RollupLength::Hour),
             Self::Sealed | Self::Merged | Self::Day | Self::Keyframe => None,
         }
+    }
+
+    /// Whether its rows are rollups.
+    pub(crate) fn is_rolled(self) -> bool {
+        self.rollup_length().is_some()
     }
 }
 
@@ -91,12 +97,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Whether the rollups of a day are in it.
-    pub(crate) fn has_rolled(&self, day: i64) -> bool {
+    /// The days whose rollups are in it.
+    pub(crate) fn rolled_days(&self) -> &[i64] {
         match self.level {
-            Level::Quarters => self.day == day,
-            Level::QuartersOfMonth | Level::HoursOfMonth => self.days.contains(&day),
-            Level::Sealed | Level::Merged | Level::Day | Level::Keyframe => false,
+            Level::Quarters => std::slice::from_ref(&self.day),
+            Level::QuartersOfMonth | Level::HoursOfMonth => &self.days,
+            Level::Sealed | Level::Merged | Level::Day | Level::Keyframe => &[],
         }
     }
 }
@@ -186,7 +192,7 @@ impl Manifest {
     /// Whether nothing is left of a family's day but its rollups. What still comes of it would stand alone beside them.
     pub(crate) fn is_closed(&self, day: i64, family: &str) -> bool {
         let mut of_family = self.parts.iter().filter(|entry| entry.family == family);
-        of_family.clone().any(|entry| entry.has_rolled(day))
+        of_family.clone().any(|entry| entry.rolled_days().contains(&day))
             && !of_family.any(|entry| entry.level.has_samples() && entry.day == day)
     }
 

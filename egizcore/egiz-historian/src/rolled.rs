@@ -57,6 +57,7 @@ enum Stat {
     Held,
 }
 
+/// In the order of [`Stat`].
 const STATS: [(&str, Stat); 19] = [
     ("count", Stat::Count),
     ("min", Stat::Min),
@@ -129,8 +130,7 @@ pub(crate) fn rollups_of(table: &Table, micros: i64) -> ByColumn {
     let rollups = columns.into_iter().map(|(key, columns)| {
         let rollups = (0..table.len()).filter_map(|row| {
             let cell = |stat: Stat| {
-                let index = STATS.iter().position(|(_, other)| *other == stat)?;
-                columns[index].map(|column| column.cell(row)).filter(|cell| !cell.is_absent())
+                columns[stat as usize].map(|column| column.cell(row)).filter(|cell| !cell.is_absent())
             };
             rollup_of(cell, table.times[row], micros)
         });

@@ -52,7 +52,7 @@ pub use fill::{Fill, InvalidFill, fill};
 pub use hold::Hold;
 pub use numbers::{Bucket, MAX_PERCENTILE_SAMPLES, Numbers};
 pub use resolution::{InvalidResolution, Resolution, Unit};
-pub use rollup::{Piece, Rollup, Summaries, Summarised, roll};
+pub use rollup::{Piece, Rollup, RollupLength, Summaries, Summarised, roll};
 pub use states::{MAX_STATES, State, StateBucket, StateDuration, StateName, StateValue, States};
 pub use stream::{Gather, Stream, StreamError};
 pub use summary::{At, Summary};

@@ -14,6 +14,7 @@
 //! [`Historian::maintain`] from time to time. Both may be called while others read and write.
 
 mod copy;
+mod measure;
 mod merge;
 mod past;
 mod plan;
@@ -35,8 +36,9 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::corrections::Corrections;
 use crate::disk::Disk;
 use crate::head::{Head, RowWriter};
-use crate::manifest::{Entry, Manifest, ManifestError};
+use crate::manifest::{Entry, Level, Manifest, ManifestError};
 use crate::part::{Part, PartError};
+use crate::series::RollupLength;
 
 pub use copy::FileInForce;
 pub use past::{PropertyState, States, ThingState};
@@ -81,18 +83,14 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The oldest day that is kept of a definition.
-    fn oldest_day(&self, family: &str, now: i64) -> i64 {
-        let days = self.retention_of.get(family).unwrap_or(&self.retention_days);
-        day_of(now) - i64::from(*days)
-    }
-
-    fn oldest_quarters_day(&self, now: i64) -> i64 {
-        day_of(now) - i64::from(self.quarters_days)
-    }
-
-    fn oldest_hours_day(&self, now: i64) -> i64 {
-        day_of(now) - i64::from(self.hours_days)
+    /// The oldest day that is kept of a definition, of what such parts hold.
+    fn oldest_day(&self, level: Level, family: &str, now: i64) -> i64 {
+        let days = match level.rollup_length() {
+            Some(RollupLength::Quarter) => self.quarters_days,
+            Some(RollupLength::Hour) => self.hours_days,
+            None => *self.retention_of.get(family).unwrap_or(&self.retention_days),
+        };
+        day_of(now) - i64::from(days)
     }
 
     fn longest_retention_days(&self) -> u32 {
@@ -316,7 +314,7 @@ impl Historian {
         let state = self.state.lock();
         let manifest = &state.published.manifest;
         let sealing = state.sealing.as_deref();
-        let is_rollup = |entry: &&Entry| entry.level.rollup_micros().is_some();
+        let is_rollup = |entry: &&Entry| entry.level.is_rolled();
         let rollups = || manifest.parts.iter().filter(is_rollup);
         let of_rows = || manifest.parts.iter().filter(|entry| !is_rollup(entry));
         Status {

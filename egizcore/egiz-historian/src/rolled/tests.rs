@@ -94,6 +94,11 @@ proptest! {
 }
 
 #[test]
+fn each_stat_is_at_its_place() {
+    assert!(STATS.iter().enumerate().all(|(place, (_, stat))| *stat as usize == place));
+}
+
+#[test]
 fn things_have_only_the_columns_that_they_need() {
     let at = |second: i64, value| Sample::good(Timestamp::from_seconds(second), value);
     let steady: Vec<Sample> = (0..180).map(|step| at(step * 5, 21.5)).collect();

@@ -22,6 +22,26 @@ use egiz_model::{Quality, Timestamp};
 use super::within::{Everything, Within};
 use super::{Gather, Hold, Sample, Span, StreamError, Summary};
 
+/// How long the stretches of time are that rollups are kept of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RollupLength {
+    /// A quarter of an hour.
+    Quarter,
+    /// An hour.
+    Hour,
+}
+
+impl RollupLength {
+    /// The length in microseconds.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        match self {
+            Self::Quarter => 900_000_000,
+            Self::Hour => 3_600_000_000,
+        }
+    }
+}
+
 /// What is left of the samples of one property in one stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rollup {

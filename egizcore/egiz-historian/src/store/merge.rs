@@ -9,7 +9,6 @@ use egiz_model::Timestamp;
 
 use super::past::LastReader;
 use super::plan::{Cause, Known, Task, next_task};
-use super::roll::layout_of;
 use super::seal::{Place, Tables};
 use super::{DAY_MICROS, Historian, HistoryError, Published};
 use crate::cell::{Cell, Texts};
@@ -53,7 +52,7 @@ impl Historian {
     }
 
     fn drop_parts(&self, parts: &[Entry], cause: Cause) -> Result<(), HistoryError> {
-        let is_of_rows = |entry: &&Entry| entry.level.rollup_micros().is_none();
+        let is_of_rows = |entry: &&Entry| !entry.level.is_rolled();
         let rows: u64 = parts.iter().filter(is_of_rows).map(|entry| entry.rows).sum();
         self.put_in_force(
             |manifest| manifest.forget(parts),
@@ -76,16 +75,24 @@ impl Historian {
             texts: Texts::default(),
         };
         let layouts: Vec<Layout> = parts.iter().map(|(_, part)| part.layout()).collect();
-        let layout = match Layout::of_all(&layouts) {
-            Some(layout) => layout,
-            None => layout_of(walks())?,
+        let entry = match Layout::of_all(&layouts) {
+            Some(layout) => self.write_part(&place, layout, walks())?,
+            None => self.write_measured(&place, walks)?,
         };
-        let entry = self.write_part(&place, layout, walks())?;
         let rank = old.iter().map(|entry| entry.rank).max().unwrap_or_default();
+        self.replace(old, entry.map(|entry| Entry { rank, ..entry }))
+    }
+
+    /// Puts parts in force in place of others, and removes those.
+    pub(super) fn replace(
+        &self,
+        old: &[Entry],
+        new: impl IntoIterator<Item = Entry>,
+    ) -> Result<(), HistoryError> {
         self.put_in_force(
             |manifest| {
                 manifest.forget(old);
-                manifest.parts.extend(entry.map(|entry| Entry { rank, ..entry }));
+                manifest.parts.extend(new);
             },
             |_| (),
         )?;
@@ -116,17 +123,13 @@ impl Historian {
                 ids: ids.iter().copied().collect::<Vec<_>>().into_iter(),
                 texts: Texts::default(),
             };
-            let written = layout_of(states())
-                .map_err(HistoryError::from)
-                .and_then(|layout| self.write_part(&place, layout, states()));
-            let entry = match written {
-                Ok(entry) => entry,
+            match self.write_measured(&place, states) {
+                Ok(entry) => added.extend(entry.map(|entry| Entry { rank, ..entry })),
                 Err(error) => {
                     self.discard(&added);
                     return Err(error);
                 }
-            };
-            added.extend(entry.map(|entry| Entry { rank, ..entry }));
+            }
         }
         let is_any = !added.is_empty();
         if is_any {

@@ -185,7 +185,7 @@ impl Published {
             }
         }
         let is_relevant = |entry: &Entry| match keyframes.get(entry.family.as_str()) {
-            _ if entry.first >= before || entry.level.rollup_micros().is_some() => false,
+            _ if entry.first >= before || entry.level.is_rolled() => false,
             Some(keyframe) if entry.level == Level::Keyframe => entry.name == keyframe.name,
             Some(keyframe) => entry.day >= keyframe.day || entry.rank > keyframe.rank,
             None => entry.level.has_samples(),

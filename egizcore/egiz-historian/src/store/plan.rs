@@ -70,8 +70,7 @@ impl Plan<'_> {
     fn drop_old(&self) -> Option<Task> {
         let old = self.numbers(|entry| {
             self.is_expired(entry)
-                && (entry.level.rollup_micros().is_some()
-                    || (self.is_summed_up(entry) && !self.has_to_stay(entry)))
+                && (entry.level.is_rolled() || (self.is_summed_up(entry) && !self.has_to_stay(entry)))
         });
         (!old.is_empty()).then_some(Task::Drop { parts: old, cause: Cause::Age })
     }
@@ -93,15 +92,13 @@ impl Plan<'_> {
             self.parts.iter().filter(|entry| is_kind(entry)).map(|entry| entry.day).min()
         };
         let parts = if let Some(oldest) = oldest(&|entry| of_samples(entry) && can_go(entry)) {
-            self.numbers(|entry| {
-                entry.level.rollup_micros().is_none() && entry.day <= oldest && can_go(entry)
-            })
+            self.numbers(|entry| !entry.level.is_rolled() && entry.day <= oldest && can_go(entry))
         } else if self.parts.iter().any(|entry| of_samples(entry) && entry.day < day_of(self.now)) {
             // It goes when it is rolled.
             return None;
         } else {
-            let oldest = oldest(&|entry| entry.level.rollup_micros().is_some())?;
-            self.numbers(|entry| entry.level.rollup_micros().is_some() && entry.day == oldest)
+            let oldest = oldest(&|entry| entry.level.is_rolled())?;
+            self.numbers(|entry| entry.level.is_rolled() && entry.day == oldest)
         };
         Some(Task::Drop { parts, cause: Cause::Space })
     }
@@ -111,12 +108,7 @@ impl Plan<'_> {
             Level::QuartersOfMonth | Level::HoursOfMonth => month_of(entry.day).1 - 1,
             _ => entry.day,
         };
-        let oldest = match entry.level {
-            Level::Quarters | Level::QuartersOfMonth => self.settings.oldest_quarters_day(self.now),
-            Level::HoursOfMonth => self.settings.oldest_hours_day(self.now),
-            _ => self.settings.oldest_day(&entry.family, self.now),
-        };
-        last_day < oldest
+        last_day < self.settings.oldest_day(entry.level, &entry.family, self.now)
     }
 
     /// Whether its samples are not in rollups yet and can be.
@@ -203,7 +195,7 @@ impl Plan<'_> {
             let is_ready = !of_month.iter().any(|part| self.is_to_be_rolled(&self.parts[*part]));
             let is_usable = |part: &usize| {
                 let entry = &self.parts[*part];
-                entry.level.rollup_micros().is_some() && !self.is_damaged(entry)
+                entry.level.is_rolled() && !self.is_damaged(entry)
             };
             let parts: Vec<usize> = of_month.into_iter().filter(is_usable).collect();
             let has_days = parts.iter().any(|part| self.parts[*part].level == Level::Quarters);

@@ -14,13 +14,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::seal::{Place, Tables};
-use super::{DAY_MICROS, Historian, HistoryError, Published, day_of};
+use super::{Historian, HistoryError, Published, day_of};
 use crate::cell::{Kind, Texts};
 use crate::column::{self, ColumnKey};
 use crate::manifest::{Entry, Level};
-use crate::part::{Layout, Part, PartError, Shapes, Walk};
+use crate::part::format::DescribedColumn;
+use crate::part::{Layout, Part, PartError, Walk};
 use crate::rolled::{ByColumn, column_of_values, rollups_of, table_of};
-use crate::series::{Piece, roll};
+use crate::series::{Piece, RollupLength, roll};
 use crate::table::Table;
 
 impl Historian {
@@ -30,11 +31,7 @@ impl Historian {
         let divisors = divisors_of_samples(&part.layout());
         let walk = || Days { walk: part.walk(), divisors: &divisors, texts: Texts::default() };
         let place = Place { day: day.day, family: &day.family, level: Level::Quarters };
-        let (layout, kept) = layout_and_tables(walk())?;
-        let entry = match kept {
-            Some(tables) => self.write_part(&place, layout, tables)?,
-            None => self.write_part(&place, layout, walk())?,
-        };
+        let entry = self.write_measured(&place, walk)?;
         let is_before = |other: &Entry| {
             other.level == Level::Quarters && other.day == day.day && other.family == day.family
         };
@@ -61,38 +58,36 @@ impl Historian {
         old: &[Entry],
     ) -> Result<(), HistoryError> {
         let [first, ..] = old else { return Ok(()) };
-        let of_days: Vec<i64> =
-            old.iter().filter(|entry| entry.level == Level::Quarters).map(|entry| entry.day).collect();
-        let is_of = |level: Level| old.iter().any(|entry| entry.level == level);
-        let mut divisors = HashMap::new();
-        for entry in old {
-            divisors_of_rollups(&published.part(entry)?.layout(), &mut divisors);
-        }
+        let sources: Vec<Source<'_>> =
+            old.iter().map(|entry| Source::of(published, entry)).collect::<Result<_, _>>()?;
+        let of_days: Vec<i64> = sources
+            .iter()
+            .filter(|source| source.entry.level == Level::Quarters)
+            .map(|source| source.entry.day)
+            .collect();
+        let divisors = divisors_of_rollups(sources.iter().map(|source| source.part.layout()));
         let mut entries = Vec::new();
-        for level in [Level::QuartersOfMonth, Level::HoursOfMonth] {
+        for (level, length) in
+            [(Level::QuartersOfMonth, RollupLength::Quarter), (Level::HoursOfMonth, RollupLength::Hour)]
+        {
             // Hours are made of quarter hours where they are not there yet.
-            let wanted = if is_of(level) { level } else { Level::QuartersOfMonth };
-            let sources: Vec<(&Entry, &Arc<Part>)> = published
-                .open_parts()
-                .filter(|(entry, _)| {
-                    old.contains(entry) && (entry.level == Level::Quarters || entry.level == wanted)
-                })
-                .collect();
+            let is_there = old.iter().any(|entry| entry.level == level);
+            let of_month = if is_there { level } else { Level::QuartersOfMonth };
+            let is_used = |source: &&Source<'_>| [Level::Quarters, of_month].contains(&source.entry.level);
+            let used: Vec<&Source<'_>> = sources.iter().filter(is_used).collect();
             let walks = || Months {
-                sources: sources.iter().map(|(entry, part)| Source::of(entry, part, &of_days)).collect(),
-                micros: level.rollup_micros().unwrap_or(DAY_MICROS),
+                walks: used.iter().map(|source| source.walk(&of_days)).collect(),
+                length,
                 divisors: &divisors,
                 texts: Texts::default(),
             };
             let place = Place { day: month, family: &first.family, level };
-            let written = layout_of(walks())
-                .map_err(HistoryError::from)
-                .and_then(|layout| self.write_part(&place, layout, walks()));
-            let mut days: Vec<i64> = sources.iter().flat_map(|(entry, _)| entry.rolled_days()).collect();
+            let mut days: Vec<i64> =
+                used.iter().flat_map(|source| source.entry.rolled_days()).copied().collect();
             days.sort_unstable();
             days.dedup();
-            let rank = sources.iter().map(|(entry, _)| entry.rank).max().unwrap_or_default();
-            match written {
+            let rank = used.iter().map(|source| source.entry.rank).max().unwrap_or_default();
+            match self.write_measured(&place, walks) {
                 Ok(entry) => entries.extend(entry.map(|entry| Entry { rank, days, ..entry })),
                 Err(error) => {
                     self.discard(&entries);
@@ -100,14 +95,7 @@ impl Historian {
                 }
             }
         }
-        self.put_in_force(
-            |manifest| {
-                manifest.forget(old);
-                manifest.parts.extend(entries);
-            },
-            |_| (),
-        )?;
-        self.remove(old)
+        self.replace(old, entries)
     }
 }
 
@@ -119,77 +107,33 @@ impl Published {
     }
 }
 
-impl Entry {
-    fn rolled_days(&self) -> Vec<i64> {
-        if self.level == Level::Quarters { vec![self.day] } else { self.days.clone() }
-    }
-}
-
-/// What all the rows need.
-pub(super) fn layout_of(mut tables: impl Tables) -> Result<Layout, PartError> {
-    let mut shapes = Shapes::default();
-    while let Some((_, table)) = tables.next()? {
-        shapes.see(&table);
-    }
-    Ok(shapes.layout())
-}
-
-/// Cells of rollups that are kept in memory (64 MiB) so that a day need not be read twice: those of some hundred Things.
-const CELLS_KEPT: usize = 4 << 20;
-
-/// Tables that were made already.
-struct Kept(std::vec::IntoIter<(String, Table)>, Texts);
-
-impl Tables for Kept {
-    fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
-        Ok(self.0.next())
-    }
-
-    fn texts(&self) -> &Texts {
-        &self.1
-    }
-}
-
-/// What all the rows need, and the rows themselves if they are few enough to keep.
-fn layout_and_tables(mut tables: Days<'_>) -> Result<(Layout, Option<Kept>), PartError> {
-    let mut shapes = Shapes::default();
-    let mut kept = Some(Vec::new());
-    let mut cells = 0;
-    while let Some((id, table)) = tables.next()? {
-        shapes.see(&table);
-        cells += table.columns.iter().map(|column| column.cells.len()).sum::<usize>();
-        kept = kept.filter(|_| cells <= CELLS_KEPT);
-        if let Some(kept) = &mut kept {
-            kept.push((id, table));
-        }
-    }
-    Ok((shapes.layout(), kept.map(|kept| Kept(kept.into_iter(), Texts::default()))))
-}
-
 /// One over the step of each column that has nothing but multiples of it.
 type Divisors = HashMap<ColumnKey, f64>;
 
 fn divisors_of_samples(layout: &Layout) -> Divisors {
     let of_key = layout.columns.chunk_by(|a, b| a.same_key(b));
-    let divisors = of_key.filter_map(|columns| {
-        let divisor = columns.iter().find_map(|column| column.form.divisor())?;
-        let is_all = !columns.iter().any(|column| column.form.is_of_other_numbers());
-        is_all.then(|| (columns[0].key(), divisor.number()))
-    });
-    divisors.collect()
+    of_key.filter_map(|columns| Some((columns[0].key(), divisor_of(columns)?))).collect()
 }
 
-/// Those that the values in rollups show.
-fn divisors_of_rollups(layout: &Layout, divisors: &mut Divisors) {
-    for columns in layout.columns.chunk_by(|a, b| a.same_key(b)) {
-        let Some(key) = column_of_values(&columns[0].key()) else { continue };
-        let has_others = columns.iter().any(|column| column.form.is_of_other_numbers());
-        let divisor = columns.iter().find_map(|column| column.form.divisor());
-        let divisor = divisor.filter(|_| !has_others).map_or(f64::INFINITY, |divisor| divisor.number());
-        let known = divisors.entry(key).or_insert(divisor);
-        *known = known.max(divisor);
+/// Those that the values in rollups show, the coarsest that holds all of them.
+fn divisors_of_rollups(layouts: impl Iterator<Item = Layout>) -> Divisors {
+    let mut divisors: HashMap<ColumnKey, Option<f64>> = HashMap::new();
+    for layout in layouts {
+        for columns in layout.columns.chunk_by(|a, b| a.same_key(b)) {
+            let Some(key) = column_of_values(&columns[0].key()) else { continue };
+            let divisor = divisor_of(columns);
+            let known = divisors.entry(key).or_insert(divisor);
+            *known = known.zip(divisor).map(|(known, divisor)| known.max(divisor));
+        }
     }
-    divisors.retain(|_, divisor| divisor.is_finite());
+    divisors.into_iter().filter_map(|(key, divisor)| Some((key, divisor?))).collect()
+}
+
+/// One over the step of all numbers in the columns of one key; nothing where some have no step.
+fn divisor_of(columns: &[DescribedColumn]) -> Option<f64> {
+    let has_others = columns.iter().any(|column| column.form.is_of_other_numbers());
+    let divisor = columns.iter().find_map(|column| column.form.divisor())?;
+    (!has_others).then(|| divisor.number())
 }
 
 /// A day's samples, rolled Thing by Thing.
@@ -215,7 +159,6 @@ impl Tables for Days<'_> {
 
 /// The quarter hours of all that has numbers.
 fn rolled(table: &Table) -> ByColumn {
-    let micros = Level::Quarters.rollup_micros().unwrap_or(DAY_MICROS);
     let mut rollups = ByColumn::new();
     for column in &table.columns {
         let item = match column.key.place {
@@ -230,7 +173,7 @@ fn rolled(table: &Table) -> ByColumn {
         if kinds.clone().any(is_number) || !kinds.any(is_other) {
             let key = &column.key;
             let samples = table.samples(&key.feature, &key.property, item);
-            let of_column = roll(samples.into_iter().map(Piece::from), micros);
+            let of_column = roll(samples.into_iter().map(Piece::from), RollupLength::Quarter.micros());
             if !of_column.is_empty() {
                 rollups.insert(key.clone(), of_column);
             }
@@ -239,22 +182,39 @@ fn rolled(table: &Table) -> ByColumn {
     rollups
 }
 
-/// One part of a month's rollups, and which of its days hold.
-struct Source {
+/// One part of a month's rollups.
+struct Source<'a> {
+    entry: &'a Entry,
+    part: &'a Arc<Part>,
+    length: RollupLength,
+}
+
+impl<'a> Source<'a> {
+    fn of(published: &'a Published, entry: &'a Entry) -> Result<Self, PartError> {
+        let part = published.part(entry)?;
+        let length = entry.level.rollup_length();
+        let length = length.ok_or_else(|| PartError::damaged(&entry.name, "it has no rollups"))?;
+        Ok(Self { entry, part, length })
+    }
+
+    /// Its rollups, without those of days that are in a part of their own.
+    fn walk(&self, of_days: &[i64]) -> WalkOfMonth {
+        let others = if self.entry.level == Level::Quarters { Vec::new() } else { of_days.to_vec() };
+        WalkOfMonth { walk: self.part.walk(), length: self.length, others }
+    }
+}
+
+/// The rollups of one part, Thing by Thing.
+struct WalkOfMonth {
     walk: Walk,
-    micros: i64,
-    /// Days that are in a part of their own.
+    length: RollupLength,
+    /// Days that are passed over.
     others: Vec<i64>,
 }
 
-impl Source {
-    fn of(entry: &Entry, part: &Arc<Part>, of_days: &[i64]) -> Self {
-        let others = if entry.level == Level::Quarters { Vec::new() } else { of_days.to_vec() };
-        Self { walk: part.walk(), micros: entry.level.rollup_micros().unwrap_or(DAY_MICROS), others }
-    }
-
-    fn rollups(&mut self, texts: &mut Texts) -> Result<ByColumn, PartError> {
-        let mut rollups = rollups_of(&self.walk.take(texts)?, self.micros);
+impl WalkOfMonth {
+    fn take(&mut self, texts: &mut Texts) -> Result<ByColumn, PartError> {
+        let mut rollups = rollups_of(&self.walk.take(texts)?, self.length.micros());
         for of_column in rollups.values_mut() {
             of_column.retain(|rollup| !self.others.contains(&day_of(rollup.span.start.as_micros())));
         }
@@ -264,28 +224,28 @@ impl Source {
 
 /// A month's rollups from the parts that have them, Thing by Thing.
 struct Months<'a> {
-    sources: Vec<Source>,
+    walks: Vec<WalkOfMonth>,
     /// How long they are to be.
-    micros: i64,
+    length: RollupLength,
     divisors: &'a Divisors,
     texts: Texts,
 }
 
 impl Tables for Months<'_> {
     fn next(&mut self) -> Result<Option<(String, Table)>, PartError> {
-        let ids = self.sources.iter().filter_map(|source| source.walk.peek());
+        let ids = self.walks.iter().filter_map(|of_part| of_part.walk.peek());
         let Some(id) = ids.min().map(str::to_owned) else { return Ok(None) };
         let mut pieces: BTreeMap<ColumnKey, Vec<Piece>> = BTreeMap::new();
-        for source in &mut self.sources {
-            if source.walk.peek() == Some(&id) {
-                for (key, rollups) in source.rollups(&mut self.texts)? {
+        for of_part in &mut self.walks {
+            if of_part.walk.peek() == Some(&id) {
+                for (key, rollups) in of_part.take(&mut self.texts)? {
                     pieces.entry(key).or_default().extend(rollups.into_iter().map(Piece::from));
                 }
             }
         }
         let rollups = pieces.into_iter().map(|(key, mut pieces)| {
             pieces.sort_by_key(Piece::time);
-            (key, roll(pieces, self.micros))
+            (key, roll(pieces, self.length.micros()))
         });
         let rollups: ByColumn = rollups.filter(|(_, rollups)| !rollups.is_empty()).collect();
         Ok(Some((id, table_of(&rollups, |key| self.divisors.get(key).copied()))))

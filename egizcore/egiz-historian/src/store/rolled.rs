@@ -13,7 +13,7 @@ use crate::column::{ColumnKey, Place};
 use crate::manifest::{Entry, Level};
 use crate::part::Part;
 use crate::rolled::{ByColumn, property_of, rollups_of};
-use crate::series::{Piece, Rollup, Span, roll};
+use crate::series::{Piece, Rollup, RollupLength, Span, roll};
 
 /// A piece of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Historian {
         stretches
     }
 
-    /// A Thing's rollups that lie wholly in `[from, to)`, of the properties that `wanted` says: of hours with `in_hours`, as
+    /// A Thing's rollups that lie wholly in `[from, to)`, of the properties that `wanted` says: of hours with such a length, as
     /// far as there are any, and of quarter hours else.
     ///
     /// # Errors
@@ -99,43 +99,49 @@ impl Historian {
         thing: &str,
         from: Timestamp,
         to: Timestamp,
-        in_hours: bool,
+        length: RollupLength,
         wanted: impl Fn(&str, &str) -> bool,
     ) -> Result<Rolled, HistoryError> {
         let published = Arc::clone(&self.state.lock().published);
         let wanted =
             |key: &ColumnKey| property_of(key).is_some_and(|key| wanted(&key.feature, &key.property));
-        let families: BTreeSet<&str> =
-            rollups(&published, thing).map(|(entry, _)| entry.family.as_str()).collect();
+        let is_of_thing = |(entry, part): &(&Entry, &Arc<Part>)| entry.level.is_rolled() && part.knows(thing);
+        let mut families: BTreeMap<&str, Vec<(&Entry, &Arc<Part>)>> = BTreeMap::new();
+        for (entry, part) in published.open_parts().filter(is_of_thing) {
+            families.entry(&entry.family).or_default().push((entry, part));
+        }
+        let days = day_of(from.as_micros())..=day_of(to.as_micros().saturating_sub(1));
         let mut all = ByColumn::new();
-        for family in families {
+        for parts in families.values() {
             let mut pieces: BTreeMap<ColumnKey, Vec<Piece>> = BTreeMap::new();
-            let parts: Vec<(&Entry, &Arc<Part>)> =
-                rollups(&published, thing).filter(|(entry, _)| entry.family == family).collect();
-            for (entry, part) in &parts {
-                let Some(micros) = entry.level.rollup_micros() else { continue };
-                if entry.first >= to.as_micros() || entry.last.saturating_add(micros) <= from.as_micros() {
+            for (entry, part) in parts {
+                let Some(own_length) = entry.level.rollup_length() else { continue };
+                let holds =
+                    |day: &i64| parts.iter().all(|(other, _)| !goes_before(other, entry, *day, length));
+                let held: BTreeSet<i64> = entry
+                    .rolled_days()
+                    .iter()
+                    .copied()
+                    .filter(|day| days.contains(day) && holds(day))
+                    .collect();
+                if held.is_empty() {
                     continue;
                 }
-                let holds =
-                    |day: i64| parts.iter().all(|(other, _)| !goes_before(other, entry, day, in_hours));
                 let mut texts = Texts::default();
                 let table = part.read(thing, from.as_micros(), to.as_micros(), &wanted, &mut texts)?;
-                for (key, rollups) in rollups_of(&table, micros) {
-                    let held = rollups.into_iter().filter(|rollup| {
-                        holds(day_of(rollup.span.start.as_micros()))
+                for (key, rollups) in rollups_of(&table, own_length.micros()) {
+                    let inside = rollups.into_iter().filter(|rollup| {
+                        held.contains(&day_of(rollup.span.start.as_micros()))
                             && from <= rollup.span.start
                             && rollup.span.end <= to
                     });
-                    pieces.entry(key).or_default().extend(held.map(Piece::from));
+                    pieces.entry(key).or_default().extend(inside.map(Piece::from));
                 }
             }
-            let micros = if in_hours { Level::HoursOfMonth } else { Level::Quarters }.rollup_micros();
             for (key, mut pieces) in pieces {
                 pieces.sort_by_key(Piece::time);
-                let rollups = roll(pieces, micros.unwrap_or(DAY_MICROS));
                 let known = all.entry(key).or_default();
-                *known = beside(std::mem::take(known), rollups);
+                *known = beside(std::mem::take(known), roll(pieces, length.micros()));
             }
         }
         all.retain(|_, rollups| !rollups.is_empty());
@@ -143,19 +149,13 @@ impl Historian {
     }
 }
 
-/// The parts of rollups that know a Thing.
-fn rollups<'a>(published: &'a Published, thing: &str) -> impl Iterator<Item = (&'a Entry, &'a Arc<Part>)> {
-    let is_rolled = |entry: &Entry| entry.level.rollup_micros().is_some();
-    published.open_parts().filter(move |(entry, part)| is_rolled(entry) && part.knows(thing))
-}
-
-/// Whether of two parts of a family's rollups the other one holds for a day.
-fn goes_before(other: &Entry, own: &Entry, day: i64, in_hours: bool) -> bool {
-    // Hours cannot be taken apart.
+/// Whether of two parts of a family's rollups the other one holds for a day that both have, or the own one never does.
+fn goes_before(other: &Entry, own: &Entry, day: i64, length: RollupLength) -> bool {
     let worth = |entry: &Entry| match entry.level {
-        _ if !entry.has_rolled(day) => 0,
+        _ if !entry.rolled_days().contains(&day) => 0,
         Level::Quarters => 3,
-        Level::HoursOfMonth if !in_hours => 0,
+        // Hours cannot be taken apart.
+        Level::HoursOfMonth if length == RollupLength::Quarter => 0,
         Level::HoursOfMonth => 2,
         _ => 1,
     };
@@ -193,10 +193,8 @@ impl Days {
             if entry.level.has_samples() {
                 let is_rolled = days.samples.entry(entry.day).or_insert(true);
                 *is_rolled &= entry.is_rolled;
-            } else if entry.level == Level::Quarters {
-                days.rolled.insert(entry.day);
-            } else if entry.level.rollup_micros().is_some() {
-                days.rolled.extend(&entry.days);
+            } else {
+                days.rolled.extend(entry.rolled_days());
             }
         }
         days

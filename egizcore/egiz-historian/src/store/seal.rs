@@ -91,7 +91,7 @@ impl Historian {
     fn write_head(&self, head: &Head, now: Timestamp) -> Result<(), HistoryError> {
         let published = Arc::clone(&self.state.lock().published);
         let is_kept = |day: i64, family: &str| {
-            day >= self.settings.oldest_day(family, now.as_micros())
+            day >= self.settings.oldest_day(Level::Sealed, family, now.as_micros())
                 && !published.manifest.is_closed(day, family)
         };
         let (groups, expired) = group(head, is_kept);

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use egiz_api::{Code, Problem};
 use egiz_historian::View;
 use egiz_historian::series::{
-    Aggregate, Buckets, BucketsError, Chart, Fill, Hold, MAX_CHART_WIDTH, Resolution, Span,
+    Aggregate, Buckets, BucketsError, Chart, Fill, Hold, MAX_CHART_WIDTH, Resolution, RollupLength, Span,
 };
 use egiz_model::Timestamp;
 use jiff::tz::TimeZone;
@@ -53,7 +53,6 @@ const AGGREGATES_MAX: usize = 16;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 const HOUR_MICROS: i64 = 3_600_000_000;
-const QUARTER_MICROS: i64 = HOUR_MICROS / 4;
 /// Shorter ranges are answered from samples: they are read as quickly.
 const ROLLUPS_FROM_MICROS: i64 = 2 * DAY_MICROS;
 
@@ -289,17 +288,16 @@ impl Asked {
         let has = |is_it: fn(&Aggregate) -> bool| aggregates.iter().any(|(_, aggregate)| is_it(aggregate));
         // Rollups hold values without a limit.
         let is_held = self.hold.max_micros.is_some() && has(|aggregate| aggregate.is_time_weighted());
-        if is_held
-            || has(|aggregate| matches!(aggregate, Aggregate::Percentile(_)))
-            || !self.buckets.fit_rollups_of(QUARTER_MICROS)
-        {
+        if is_held || has(|aggregate| matches!(aggregate, Aggregate::Percentile(_))) {
             return None;
         }
+        let is_fit = |length: &RollupLength| self.buckets.fit_rollups_of(length.micros());
+        let length = [RollupLength::Hour, RollupLength::Quarter].into_iter().find(is_fit)?;
         let is_rounded = has(|aggregate| {
             matches!(aggregate, Aggregate::Stddev | Aggregate::CounterRate | Aggregate::Derivative)
         });
         let prefers_samples = is_rounded || range.1.micros_since(range.0) < ROLLUPS_FROM_MICROS;
-        Some(Fit { in_hours: self.buckets.fit_rollups_of(HOUR_MICROS), prefers_samples })
+        Some(Fit { length, prefers_samples })
     }
 
     /// Whether values from before the range count.

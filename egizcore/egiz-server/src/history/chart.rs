@@ -4,7 +4,7 @@
 //! points as to thin all at once, so memory is bounded by the width of the chart.
 
 use egiz_api::{History, HistorySample, PropertyHistory};
-use egiz_historian::series::{Chart, Point, Sample, Within, downsample};
+use egiz_historian::series::{Chart, Point, RollupLength, Sample, Within, downsample};
 use egiz_model::{Quality, Timestamp, Value};
 
 use super::ask::Ask;
@@ -17,8 +17,6 @@ use crate::error::ApiError;
 
 /// So many samples are gathered before they are thinned.
 const SAMPLES_GATHERED: usize = 100_000;
-const HOUR_MICROS: i64 = 3_600_000_000;
-const QUARTER_MICROS: i64 = 900_000_000;
 
 struct Track {
     key: Key,
@@ -43,14 +41,15 @@ pub(super) fn answer(
     let mut tracks: Vec<Track> = ask.selection.named().cloned().map(Track::new).collect();
     let of = Of { thing: &ask.thing, range: (ask.from, ask.to), selection: &ask.selection, within };
     let mut chart = *chart;
-    let in_hours = chart.pixel_micros() >= HOUR_MICROS;
-    let fit = Fit { in_hours, prefers_samples: true };
+    let is_coarse = chart.pixel_micros() >= RollupLength::Hour.micros();
+    let length = if is_coarse { RollupLength::Hour } else { RollupLength::Quarter };
+    let fit = Fit { length, prefers_samples: true };
     each_piece(walk, &of, Some(fit), false, |key, pieces| {
         let left;
         let samples = match pieces {
             Pieces::Samples(samples) => samples,
             Pieces::Rollups(rollups) => {
-                chart = chart.bridging(if in_hours { HOUR_MICROS } else { QUARTER_MICROS });
+                chart = chart.bridging(length.micros());
                 left = left_of(rollups);
                 &left
             }

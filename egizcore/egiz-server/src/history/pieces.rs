@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use egiz_historian::series::{Piece, Rollup, Sample};
+use egiz_historian::series::{Piece, Rollup, RollupLength, Sample};
 use egiz_model::{Quality, Timestamp};
 
 use super::buckets::{Of, each_number};
@@ -21,8 +21,8 @@ const BACK_MICROS: i64 = 32 * 86_400_000_000;
 /// What rollups are good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fit {
-    /// Those of hours will do.
-    pub(super) in_hours: bool,
+    /// Rollups so long will do.
+    pub(super) length: RollupLength,
     /// Samples are better as long as they are there.
     pub(super) prefers_samples: bool,
 }
@@ -124,7 +124,7 @@ fn each_rollup(
         walk.go_on()?;
         let end = begin.plus_micros(READ_MICROS).min(to);
         let wanted = |feature: &str, property: &str| of.selection.wants(feature, property);
-        let rolled = walk.historian().rolled(of.thing, begin, end, fit.in_hours, wanted)?;
+        let rolled = walk.historian().rolled(of.thing, begin, end, fit.length, wanted)?;
         for (feature, property, item, rollups) in rolled.iter() {
             if is_wanted(of.selection, feature, property, item) {
                 let key = Key { feature: Arc::clone(feature), property: Arc::clone(property), item };
@@ -185,7 +185,7 @@ mod tests {
         let samples = samples
             .iter()
             .map(|(second, value)| Piece::from(Sample::good(Timestamp::from_seconds(*second), *value)));
-        let left = left_of(&roll(samples, 900_000_000));
+        let left = left_of(&roll(samples, RollupLength::Quarter.micros()));
         assert!(left.is_sorted_by(|a, b| a.time < b.time), "{left:?}");
         left.iter().map(|sample| (sample.time.as_micros() / 1_000_000, sample.value)).collect()
     }
@@ -203,7 +203,7 @@ mod tests {
     fn where_there_was_no_number_the_line_breaks() {
         let time = Timestamp::from_seconds(7);
         let bad = Piece::from(Sample { time, value: 0.0, quality: Quality::Bad });
-        let left = left_of(&roll([bad], 900_000_000));
+        let left = left_of(&roll([bad], RollupLength::Quarter.micros()));
         assert_eq!(left, [Sample { time, value: 0.0, quality: Quality::Bad }]);
     }
 }

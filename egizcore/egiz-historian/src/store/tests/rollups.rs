@@ -3,13 +3,12 @@
 use jiff::tz::TimeZone;
 
 use super::*;
+use crate::series::RollupLength::{self, Hour, Quarter};
 use crate::series::{Aggregate, Buckets, Hold, Numbers, Piece, Sample, Span, Stream};
-
-const QUARTER_MICROS: i64 = 900_000_000;
 
 impl Plant {
     /// A property's samples and rollups, each stretch from where it is.
-    fn pieces(&self, thing: &str, range: Span, in_hours: bool, prefers_samples: bool) -> Vec<Piece> {
+    fn pieces(&self, thing: &str, range: Span, length: RollupLength, prefers_samples: bool) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let stretches = self.historian.stretches(thing, range.start, range.end, prefers_samples);
         assert!(stretches.windows(2).all(|pair| pair[0].span.end == pair[1].span.start));
@@ -20,7 +19,7 @@ impl Plant {
         for stretch in stretches {
             let Span { start, end } = stretch.span;
             if stretch.is_rolled {
-                let rolled = self.historian.rolled(thing, start, end, in_hours, |_, name| name == "x");
+                let rolled = self.historian.rolled(thing, start, end, length, |_, name| name == "x");
                 let rolled = rolled.expect("readable");
                 let of_x = rolled.iter().find(|(_, name, item, _)| (&***name, *item) == ("x", None));
                 pieces.extend(of_x.into_iter().flat_map(|(.., rollups)| rollups).copied().map(Piece::from));
@@ -107,9 +106,9 @@ fn long_ranges_are_answered_when_the_samples_are_gone() {
                 Recovery { parts: names.len(), ..Recovery::default() }
             );
         }
-        for (resolution, in_hours) in [("15m", false), ("1h", false), ("1h", true), ("1d", true)] {
+        for (resolution, length) in [("15m", Quarter), ("1h", Quarter), ("1h", Hour), ("1d", Hour)] {
             for prefers_samples in [false, true] {
-                let pieces = plant.pieces("a:b", all, in_hours, prefers_samples);
+                let pieces = plant.pieces("a:b", all, length, prefers_samples);
                 for (aggregate, tolerance) in AGGREGATES {
                     let got = reckoned(pieces.clone(), all, resolution, aggregate);
                     let expected = reckoned(samples_of(&said), all, resolution, aggregate);
@@ -155,8 +154,8 @@ fn what_comes_late_is_in_the_rollups_of_its_day_and_month() {
                 _ => 40,
             };
             assert_eq!(rolled, expected, "{late:?} {step}");
-            for in_hours in [false, true] {
-                let got = reckoned(plant.pieces("a:b", all, in_hours, false), all, "1h", "sum");
+            for length in [Quarter, Hour] {
+                let got = reckoned(plant.pieces("a:b", all, length, false), all, "1h", "sum");
                 let expected = reckoned(samples_of(&said), all, "1h", "sum");
                 check_same(&got, &expected, 1e-12, &format!("{late:?} {step}"));
             }
@@ -183,7 +182,7 @@ fn what_comes_after_the_samples_went_for_want_of_room_is_counted_and_changes_not
     plant.seal(now);
     plant.maintain(now);
     assert_eq!(plant.historian.status().counts.rows_expired, 1);
-    let count = reckoned(plant.pieces("a:b", range(1), false, false), range(1), "1d", "sum");
+    let count = reckoned(plant.pieces("a:b", range(1), Quarter, false), range(1), "1d", "sum");
     assert_eq!(count, [Some(1.0)]);
 }
 
@@ -203,11 +202,11 @@ fn a_things_rollups_of_two_templates_are_one() {
     plant.seal(now);
     plant.maintain(now);
     let day = range(1);
-    let rolled = plant.historian.rolled("a:b", day.start, day.end, false, |_, _| true).expect("readable");
+    let rolled = plant.historian.rolled("a:b", day.start, day.end, Quarter, |_, _| true).expect("readable");
     assert_eq!(rolled.iter().map(|(.., rollups)| rollups.len()).collect::<Vec<_>>(), [2]);
     let expected = (4.0 * 4.0 * 60.0 + 8.0 * 7.0 * 60.0) / 900.0;
     check_same(
-        &reckoned(plant.pieces("a:b", day, false, false), day, "15m", "twa")[..1],
+        &reckoned(plant.pieces("a:b", day, Quarter, false), day, "15m", "twa")[..1],
         &[Some(expected)],
         1e-9,
         "the first quarter hour",
@@ -227,7 +226,7 @@ fn what_has_numbers_has_rollups() {
     plant.seal(now);
     plant.maintain(now);
     let day = range(1);
-    let rolled = plant.historian.rolled("a:b", day.start, day.end, false, |_, _| true).expect("readable");
+    let rolled = plant.historian.rolled("a:b", day.start, day.end, Quarter, |_, _| true).expect("readable");
     let found: Vec<_> = rolled
         .iter()
         .map(|(_, name, item, rollups)| {
@@ -341,8 +340,8 @@ proptest! {
                 plant.maintain(now);
             }
             for (thing, said) in THINGS.into_iter().zip(&said) {
-                for (resolution, in_hours) in [("15m", false), ("1h", true), ("1d", false)] {
-                    let pieces = plant.pieces(thing, all, in_hours, false);
+                for (resolution, length) in [("15m", Quarter), ("1h", Hour), ("1d", Quarter)] {
+                    let pieces = plant.pieces(thing, all, length, false);
                     for (aggregate, tolerance) in AGGREGATES {
                         let got = reckoned(pieces.clone(), all, resolution, aggregate);
                         let expected = reckoned(samples_of(said), all, resolution, aggregate);
@@ -373,9 +372,9 @@ fn a_quarter_hour_is_the_same_before_and_after_it_is_written() {
     plant.seal(BEGIN_S + DAY_S);
     plant.maintain(BEGIN_S + 2 * DAY_S);
     let day = range(1);
-    let rolled = plant.historian.rolled("a:b", day.start, day.end, false, |_, _| true).expect("readable");
+    let rolled = plant.historian.rolled("a:b", day.start, day.end, Quarter, |_, _| true).expect("readable");
     let [(.., got)] = rolled.iter().collect::<Vec<_>>()[..] else { panic!("one property") };
-    let expected = crate::series::roll(samples, QUARTER_MICROS);
+    let expected = crate::series::roll(samples, Quarter.micros());
     assert_eq!(got.len(), expected.len());
     for (got, expected) in got.iter().zip(&expected) {
         let (a, b) = (got.summary, expected.summary);
