@@ -79,7 +79,14 @@ pub(super) fn each_piece(
     for (number, stretch) in stretches.iter().enumerate() {
         let (begin, end) = (stretch.span.start, stretch.span.end);
         if stretch.is_rolled {
-            each_rollup(walk, of, (begin, end), fit, |key, rollups| each(key, Pieces::Rollups(rollups)))?;
+            each_rollup(
+                walk,
+                of,
+                (begin, end),
+                fit,
+                |_, _| true,
+                |key, rollups| each(key, Pieces::Rollups(rollups)),
+            )?;
         } else {
             let of = Of { range: (begin, end), ..*of };
             each_number(walk, &of, looks_back && number == 0, |key, samples| {
@@ -104,11 +111,14 @@ fn carried(
         known.push(key.clone());
         each(key, Pieces::Samples(samples))
     })?;
-    each_rollup(walk, of, (begin.plus_micros(-BACK_MICROS), begin), fit, |key, rollups| {
-        match rollups.last() {
-            Some(last) if !known.contains(key) => each(key, Pieces::Rollups(std::slice::from_ref(last))),
-            _ => Ok(()),
-        }
+    // As long as there are samples, all is known by now, and nothing more is read.
+    let is_missing = |feature: &str, property: &str| {
+        !known.iter().any(|key| *key.feature == *feature && *key.property == *property)
+    };
+    let before = (begin.plus_micros(-BACK_MICROS), begin);
+    each_rollup(walk, of, before, fit, is_missing, |key, rollups| match rollups.last() {
+        Some(last) => each(key, Pieces::Rollups(std::slice::from_ref(last))),
+        None => Ok(()),
     })
 }
 
@@ -117,13 +127,16 @@ fn each_rollup(
     of: &Of<'_>,
     (from, to): (Timestamp, Timestamp),
     fit: Fit,
+    also_wanted: impl Fn(&str, &str) -> bool,
     mut each: impl FnMut(&Key, &[Rollup]) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
     let mut begin = from;
     while begin < to {
         walk.go_on()?;
         let end = begin.plus_micros(READ_MICROS).min(to);
-        let wanted = |feature: &str, property: &str| of.selection.wants(feature, property);
+        let wanted = |feature: &str, property: &str| {
+            of.selection.wants(feature, property) && also_wanted(feature, property)
+        };
         let rolled = walk.historian().rolled(of.thing, begin, end, fit.length, wanted)?;
         for (feature, property, item, rollups) in rolled.iter() {
             if is_wanted(of.selection, feature, property, item) {
