@@ -2,14 +2,14 @@
 //!
 //! Both come from Debian; `cargo xtask test` installs them.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::peer::{Peer, installed};
 use crate::program::free_ports;
 
 /// Longest wait for a server to answer.
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server that takes InfluxDB's lines. Dropping it kills it.
 #[derive(Debug)]
 pub struct LineServer {
-    child: Option<Child>,
+    peer: Peer,
     folder: TempDir,
     kind: Kind,
     /// Its port on loopback.
@@ -63,7 +63,7 @@ impl LineServer {
     }
 
     async fn start(kind: Kind, port: u16) -> anyhow::Result<Self> {
-        let mut server = Self { child: None, folder: tempfile::tempdir()?, kind, port };
+        let mut server = Self { peer: Peer::new("the server"), folder: tempfile::tempdir()?, kind, port };
         server.restart().await?;
         Ok(server)
     }
@@ -77,7 +77,7 @@ impl LineServer {
     /// The operating system's number for the process; 0 while it is stopped.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.peer.id()
     }
 
     /// A URL of it.
@@ -93,7 +93,6 @@ impl LineServer {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
         let path = self.folder.path().join("server.log");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
         let mut command = match self.kind {
             Kind::Influxdb { auth, rpc_port } => {
                 let config = self.folder.path().join("influxdb.conf");
@@ -111,8 +110,7 @@ impl LineServer {
                 command
             }
         };
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
-        self.child = Some(child.context("the server cannot be started")?);
+        self.peer.start(&mut command, &path)?;
         let url = match self.kind {
             Kind::Influxdb { .. } => self.url("/ping"),
             Kind::VictoriaMetrics => self.url("/health"),
@@ -144,11 +142,7 @@ impl LineServer {
     /// # Errors
     /// Where the process cannot be waited for.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(())
+        self.peer.kill()
     }
 
     /// Asks it to stop, which is when it writes what it holds, and waits.
@@ -156,15 +150,7 @@ impl LineServer {
     /// # Errors
     /// Where it does not stop.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-        anyhow::ensure!(status.success(), "the server was not there to stop");
-        let begun = Instant::now();
-        while child.try_wait()?.is_none() {
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "the server does not stop");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
+        self.peer.stop().await
     }
 
     /// Asks an InfluxDB in InfluxQL; the first result.
@@ -173,13 +159,6 @@ impl LineServer {
     /// Where it does not answer, or with an error.
     pub async fn query(&self, database: &str, statement: &str) -> anyhow::Result<Value> {
         query(&self.url(""), database, statement).await
-    }
-}
-
-impl Drop for LineServer {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.kill();
     }
 }
 
@@ -196,10 +175,4 @@ pub async fn query(base: &str, database: &str, statement: &str) -> anyhow::Resul
     let answer: Value = serde_json::from_str(&text)?;
     anyhow::ensure!(!text.contains("\"error\""), "{statement}: {text}");
     Ok(answer["results"][0]["series"].clone())
-}
-
-fn installed(program: &str) -> anyhow::Result<PathBuf> {
-    let folders = ["/usr/bin", "/usr/local/bin", "/usr/sbin"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
-    found.with_context(|| format!("{program} is not installed; `cargo xtask test` sees to it"))
 }

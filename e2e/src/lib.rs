@@ -12,6 +12,7 @@ pub mod load;
 pub mod measure;
 pub mod mosquitto;
 pub mod mqtt;
+mod peer;
 pub mod program;
 pub mod python;
 pub mod web_socket;

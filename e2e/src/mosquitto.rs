@@ -1,24 +1,24 @@
 //! A real Mosquitto as a child process, with a folder and a port of its own.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use tempfile::TempDir;
 
+use crate::peer::{Peer, installed};
 use crate::program::free_ports;
 
 /// A running Mosquitto. Dropping it kills it.
 #[derive(Debug)]
 pub struct Mosquitto {
-    child: Option<Child>,
+    peer: Peer,
     folder: TempDir,
     /// Its port on loopback.
     pub port: u16,
 }
 
-/// Longest wait for it to listen or to stop.
+/// Longest wait for it to listen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// As many messages under way and waiting as there are, all kept when it is stopped, and nobody asked for a name.
@@ -48,7 +48,7 @@ impl Mosquitto {
             "user root\nlistener {port} 127.0.0.1\npersistence_location {location}/\n{log}{settings}"
         );
         std::fs::write(path, text)?;
-        let mut mosquitto = Self { child: None, folder, port };
+        let mut mosquitto = Self { peer: Peer::new("Mosquitto"), folder, port };
         mosquitto.restart().await?;
         Ok(mosquitto)
     }
@@ -56,7 +56,7 @@ impl Mosquitto {
     /// The operating system's number for the process; 0 while it is stopped.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.peer.id()
     }
 
     /// Its folder.
@@ -77,21 +77,9 @@ impl Mosquitto {
     /// As for [`Self::start`].
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join("mosquitto.log"))?;
-        let binary = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
-        let binary =
-            binary.iter().find(|path| Path::new(path).is_file()).context("mosquitto is not installed")?;
-        let child = Command::new(binary)
-            .arg("-c")
-            .arg(self.folder.path().join("mosquitto.conf"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        self.child = Some(child);
+        let mut command = Command::new(installed("mosquitto")?);
+        command.arg("-c").arg(self.folder.path().join("mosquitto.conf"));
+        self.peer.start(&mut command, &self.folder.path().join("mosquitto.log"))?;
         let begun = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
             anyhow::ensure!(begun.elapsed() < PATIENCE, "Mosquitto does not listen:\n{}", self.log());
@@ -105,11 +93,7 @@ impl Mosquitto {
     /// # Errors
     /// Where the process cannot be waited for.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(())
+        self.peer.kill()
     }
 
     /// Asks it to stop, which is when it writes what it holds, and waits.
@@ -117,21 +101,6 @@ impl Mosquitto {
     /// # Errors
     /// Where it does not stop.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-        anyhow::ensure!(status.success(), "Mosquitto was not there to stop");
-        let begun = Instant::now();
-        while child.try_wait()?.is_none() {
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "Mosquitto does not stop");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.kill();
+        self.peer.stop().await
     }
 }

@@ -284,10 +284,7 @@ impl<'a> Store<'a> {
         loop {
             let mut parameters = vec![("at", at_ms.to_string()), ("limit", "200".to_owned())];
             parameters.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-            let answer =
-                self.client.get(format!("{}/api/v1/state", self.base)).query(&parameters).send().await?;
-            let (status, body) = (answer.status(), answer.bytes().await?);
-            anyhow::ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+            let body = self.answer("/api/v1/state", &parameters).await?;
             bytes += body.len();
             let page: serde_json::Value = serde_json::from_slice(&body)?;
             match page["cursor"].as_str() {
@@ -337,11 +334,15 @@ impl<'a> Store<'a> {
 
     /// Asks; returns how long the answer is.
     async fn ask(&self, (path, parameters): (&str, Vec<(&str, String)>)) -> anyhow::Result<usize> {
-        let answer = self.client.get(format!("{}{path}", self.base)).query(&parameters).send().await?;
+        Ok(self.answer(path, &parameters).await?.len())
+    }
+
+    async fn answer(&self, path: &str, parameters: &[(&str, String)]) -> anyhow::Result<Vec<u8>> {
+        let answer = self.client.get(format!("{}{path}", self.base)).query(parameters).send().await?;
         let (status, body) = (answer.status(), answer.bytes().await?);
         let text = || String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
         anyhow::ensure!(status.is_success() && !body.starts_with(b"{\"error"), "{status}: {}", text());
-        Ok(body.len())
+        Ok(body.into())
     }
 
     async fn timed<F>(
