@@ -5,8 +5,7 @@
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Annotation, AnnotationChange, AnnotationPage, Code, NewAnnotation, Problem};
 use egiz_model::{ThingId, Timestamp};
@@ -77,8 +76,7 @@ pub(crate) async fn list(
     let after = match params.get("cursor") {
         None => None,
         Some(text) => {
-            let (time, id): (i64, u64) = serde_json::from_slice(&cursor::open(key, &question, text)?)
-                .map_err(|_| ApiError::new(Code::InvalidCursor, "the cursor's position is not readable"))?;
+            let (time, id): (i64, u64) = cursor::open_value(key, &question, text)?;
             Some((Timestamp::from_micros(time), id))
         }
     };
@@ -87,10 +85,7 @@ pub(crate) async fn list(
     let stored = app.ports.store.list_annotations(&query, range, PageRequest { after, limit }).await?;
     let page = AnnotationPage {
         items: stored.items.iter().map(shown).collect(),
-        cursor: stored.next.map(|(time, id)| {
-            let position = serde_json::to_vec(&(time.as_micros(), id)).unwrap_or_default();
-            cursor::seal(key, &question, &position)
-        }),
+        cursor: stored.next.map(|(time, id)| cursor::seal_value(key, &question, &(time.as_micros(), id))),
     };
     Ok(respond::json(StatusCode::OK, &page))
 }
@@ -121,9 +116,7 @@ pub(crate) async fn create(
     };
     let stored = app.ports.store.add_annotation(&annotation, &submit::author(&app, &caller)).await?;
     let mut response = with_tag(respond::json(StatusCode::CREATED, &shown(&stored)), &stored);
-    if let Ok(location) = HeaderValue::from_str(&format!("{PREFIX}{}", stored.id)) {
-        response.headers_mut().insert(LOCATION, location);
-    }
+    respond::set_location(&mut response, &format!("{PREFIX}{}", stored.id));
     Ok(response)
 }
 

@@ -2,8 +2,7 @@
 //! that no request can send a plant's data elsewhere.
 
 use axum::extract::State;
-use axum::http::header::LOCATION;
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Backup, BackupPage, Code, Problem};
 
@@ -42,9 +41,7 @@ pub(crate) async fn begin(State(app): State<App>, _: NoParams, caller: Caller) -
         "a backup was asked for"
     );
     let mut response = respond::json(StatusCode::ACCEPTED, &begun);
-    if let Ok(value) = HeaderValue::from_str(&format!("{PREFIX}{}", begun.id)) {
-        response.headers_mut().insert(LOCATION, value);
-    }
+    respond::set_location(&mut response, &format!("{PREFIX}{}", begun.id));
     Ok(response)
 }
 

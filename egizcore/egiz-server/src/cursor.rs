@@ -7,6 +7,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use egiz_api::Code;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -62,8 +64,28 @@ pub(crate) fn seal_text(key: &[u8; 32], question: &[&str], position: &str) -> St
 /// # Errors
 /// Those of [`open`].
 pub(crate) fn open_text(key: &[u8; 32], question: &[&str], text: &str) -> Result<String, ApiError> {
-    String::from_utf8(open(key, question, text)?)
-        .map_err(|_| ApiError::new(Code::InvalidCursor, "the cursor's position is not readable"))
+    String::from_utf8(open(key, question, text)?).map_err(|_| unreadable())
+}
+
+/// Makes a cursor whose position is a value.
+pub(crate) fn seal_value<T: Serialize>(key: &[u8; 32], question: &[&str], position: &T) -> String {
+    seal(key, question, &serde_json::to_vec(position).unwrap_or_default())
+}
+
+/// Reads a position that is a value.
+///
+/// # Errors
+/// Those of [`open`].
+pub(crate) fn open_value<T: DeserializeOwned>(
+    key: &[u8; 32],
+    question: &[&str],
+    text: &str,
+) -> Result<T, ApiError> {
+    serde_json::from_slice(&open(key, question, text)?).map_err(|_| unreadable())
+}
+
+fn unreadable() -> ApiError {
+    ApiError::new(Code::InvalidCursor, "the cursor's position is not readable")
 }
 
 fn seal_of(key: &[u8; 32], question: &[&str], position: &[u8]) -> [u8; SEAL_BYTES] {

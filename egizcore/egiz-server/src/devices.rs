@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, LOCATION};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Credential, Device, DevicePage, NewDevice, Problem};
@@ -75,9 +75,7 @@ pub(crate) async fn create(
     app.ports.store.create_device(&device, &submit::author(&app, &caller)).await?;
     let stored = app.ports.store.device(&key).await?.ok_or_else(|| missing(&key))?;
     let mut response = respond::json(StatusCode::CREATED, &shown(&stored));
-    if let Ok(location) = HeaderValue::from_str(&format!("{PREFIX}{}", id_of(&key))) {
-        response.headers_mut().insert(LOCATION, location);
-    }
+    respond::set_location(&mut response, &format!("{PREFIX}{}", id_of(&key)));
     Ok(response)
 }
 

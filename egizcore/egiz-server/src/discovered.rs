@@ -2,8 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{AcceptRequest, Code, DiscoveredDevice, DiscoveredPage, Problem, Thing};
 use egiz_model::record::{Body as RecordBody, Preconditions, ThingWrite, WriteOperation};
@@ -131,9 +130,7 @@ pub(crate) async fn accept(
         thing.entity_tag("")
     });
     let mut response = respond::json_bytes(StatusCode::CREATED, out);
-    if let Ok(location) = HeaderValue::from_str(&format!("{}{thing}", target::THINGS)) {
-        response.headers_mut().insert(LOCATION, location);
-    }
+    respond::set_location(&mut response, &format!("{}{thing}", target::THINGS));
     if let Some(etag) = etag {
         respond::set_etag(&mut response, &etag);
     }

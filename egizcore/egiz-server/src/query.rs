@@ -211,7 +211,7 @@ impl Pages {
         let question = ["things".to_owned(), filter, sort, caller.principal.to_string()];
         let key = ports.settings.cursor_key;
         let after = match &request.cursor {
-            Some(text) => Some(position_from(&cursor::open(&key, &as_texts(&question), text)?)?),
+            Some(text) => Some(position_from(cursor::open_value(&key, &as_texts(&question), text)?)),
             None => None,
         };
         let query =
@@ -241,7 +241,7 @@ impl Pages {
         let is_empty = page.slots.is_empty();
         let Some(next) = page.next else { return Ok(Written { is_empty, goes_on: false }) };
         out.extend_from_slice(b",\"cursor\":");
-        present::string(out, &cursor::seal(&self.key, &as_texts(&self.question), &position_bytes(&next)));
+        present::string(out, &cursor::seal_value(&self.key, &as_texts(&self.question), &position_of(&next)));
         self.query.after = Some(next);
         Ok(Written { is_empty, goes_on: true })
     }
@@ -431,18 +431,17 @@ pub(crate) fn sort_of(text: &str) -> Result<Vec<SortKey>, ApiError> {
     Ok(keys)
 }
 
-/// A position as JSON: the values of the sort keys, `[]` for none and `[value]` for one, then the Thing's id.
-fn position_bytes(position: &Position) -> Vec<u8> {
-    let keys: Vec<Vec<Value>> =
-        position.keys.iter().map(|key| key.iter().map(egiz_model::Value::to_json).collect()).collect();
-    serde_json::to_vec(&(keys, &position.thing)).unwrap_or_default()
+/// What a cursor says of a position: the values of the sort keys, `[]` for none and `[value]` for one, then the Thing's id.
+type SaidPosition = (Vec<Vec<Value>>, String);
+
+fn position_of(position: &Position) -> SaidPosition {
+    let values = |key: &Option<_>| key.iter().map(egiz_model::Value::to_json).collect();
+    (position.keys.iter().map(values).collect(), position.thing.clone())
 }
 
-fn position_from(bytes: &[u8]) -> Result<Position, ApiError> {
-    let (keys, thing): (Vec<Vec<Value>>, String) = serde_json::from_slice(bytes)
-        .map_err(|_| ApiError::new(Code::InvalidCursor, "the cursor's position is not readable"))?;
+fn position_from((keys, thing): SaidPosition) -> Position {
     let keys = keys.iter().map(|key| key.first().map(egiz_model::Value::from_json)).collect();
-    Ok(Position { keys, thing })
+    Position { keys, thing }
 }
 
 /// A count that the engine gives as a floating number.

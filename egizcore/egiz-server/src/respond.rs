@@ -1,7 +1,7 @@
 //! Puts answers together: JSON bodies, entity tags, the platform's own header fields.
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -43,6 +43,13 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 pub(crate) fn set_etag(response: &mut Response, etag: &str) {
     if let Ok(value) = HeaderValue::from_str(etag) {
         response.headers_mut().insert(ETAG, value);
+    }
+}
+
+/// Says where what was made is.
+pub(crate) fn set_location(response: &mut Response, path: &str) {
+    if let Ok(value) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(LOCATION, value);
     }
 }
 

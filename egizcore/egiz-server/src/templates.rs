@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{IF_MATCH, IF_NONE_MATCH, LOCATION};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Problem};
 use egiz_model::Timestamp;
@@ -132,9 +132,7 @@ pub(crate) async fn put(
         respond::empty(StatusCode::NO_CONTENT)
     } else {
         let mut response = respond::empty(StatusCode::CREATED);
-        if let Ok(location) = HeaderValue::from_str(uri.path()) {
-            response.headers_mut().insert(LOCATION, location);
-        }
+        respond::set_location(&mut response, uri.path());
         response
     };
     let created = before.as_ref().map_or(author.at, |stored| stored.created);

@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, LOCATION};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{ApiToken, ApiTokenChange, ApiTokenPage, MadeApiToken, NewApiToken, Problem, TokenRole};
@@ -66,9 +66,7 @@ pub(crate) async fn create(
     let made = MadeApiToken { name: new.name, role: new.role, token: secret.expose().to_owned() };
     let mut response = respond::json(StatusCode::CREATED, &made);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
+    respond::set_location(&mut response, &location);
     Ok(response)
 }
 

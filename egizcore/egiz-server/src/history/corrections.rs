@@ -7,8 +7,7 @@ use std::ops::ControlFlow;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Correction, CorrectionPage, NewCorrection, Problem};
 use egiz_historian::{Historian, View};
@@ -79,9 +78,7 @@ pub(crate) async fn create(
     let mut response =
         respond::json(StatusCode::CREATED, &Correction { samples: Some(samples), ..shown(&stored) });
     let location = format!("{}/{}", uri.path().trim_end_matches('/'), stored.id);
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
+    respond::set_location(&mut response, &location);
     Ok(response)
 }
 

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use egiz_api::{Code, HistoryInterval, HistoryIntervals, Problem};
+use egiz_api::{HistoryInterval, HistoryIntervals, Problem};
 use egiz_model::{Timestamp, Value};
 use egiz_twin::PropertyFilter;
 
@@ -171,9 +171,7 @@ impl Asked {
         let question: Vec<&str> = self.question.iter().map(String::as_str).collect();
         let mut begin = None;
         if let Some(text) = &self.cursor {
-            let bytes = cursor::open(&self.cursor_key, &question, text)?;
-            let position: Position = serde_json::from_slice(&bytes)
-                .map_err(|_| ApiError::new(Code::InvalidCursor, "the cursor's position is not readable"))?;
+            let position: Position = cursor::open_value(&self.cursor_key, &question, text)?;
             self.range = (Timestamp::from_micros(position.from), Timestamp::from_micros(position.to));
             begin = Some((position.thing, Timestamp::from_micros(position.next)));
         }
@@ -198,7 +196,7 @@ impl Asked {
         let cursor = goes_on.map(|(thing, next)| {
             let position =
                 Position { thing, next: next.as_micros(), from: from.as_micros(), to: to.as_micros() };
-            cursor::seal(&self.cursor_key, &question, &serde_json::to_vec(&position).unwrap_or_default())
+            cursor::seal_value(&self.cursor_key, &question, &position)
         });
         Ok(HistoryIntervals { from, to, items: page, cursor })
     }

@@ -81,9 +81,7 @@ pub(crate) async fn query(
     let mut range_of_cursor = None;
     let mut begin = 0;
     if let Some(text) = &query.cursor {
-        let bytes = cursor::open(&key, &asked_again, text)?;
-        let (after, from, to): (String, i64, i64) = serde_json::from_slice(&bytes)
-            .map_err(|_| ApiError::new(Code::InvalidCursor, "the cursor's position is not readable"))?;
+        let (after, from, to): (String, i64, i64) = cursor::open_value(&key, &asked_again, text)?;
         begin = question.things.partition_point(|thing| *thing <= after);
         range_of_cursor = Some((from, to));
     }
@@ -98,8 +96,7 @@ pub(crate) async fn query(
     let end = question.things.len().min(begin + limit);
     if end < question.things.len() {
         let position = (&question.things[end - 1], result.from.as_micros(), result.to.as_micros());
-        result.cursor =
-            Some(cursor::seal(&key, &asked_again, &serde_json::to_vec(&position).unwrap_or_default()));
+        result.cursor = Some(cursor::seal_value(&key, &asked_again, &position));
     }
     let live = app.clone();
     result.groups = blocking(&app, move |walk| {

@@ -6,7 +6,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use egiz_api::Code;
 use egiz_historian::{Reading, Rows};
 use egiz_model::{Quality, Timestamp, Value};
 
@@ -47,8 +46,7 @@ pub(super) fn answer(walk: &Walk, app: &App, ask: &Ask, page: &RawPage) -> Resul
     let key = &app.ports.settings.cursor_key;
     let (mut next, mut from, mut to) = (ask.from, ask.from, ask.to);
     if let Some(text) = &page.cursor {
-        let position: Position = serde_json::from_slice(&cursor::open(key, &question, text)?)
-            .map_err(|_| ApiError::new(Code::InvalidCursor, "the cursor's position is not readable"))?;
+        let position: Position = cursor::open_value(key, &question, text)?;
         let moment = Timestamp::from_micros;
         (next, from, to) = (moment(position.next), moment(position.from), moment(position.to));
     }
@@ -97,7 +95,7 @@ pub(super) fn answer(walk: &Walk, app: &App, ask: &Ask, page: &RawPage) -> Resul
     complete(app, walk, &ask.thing, (from, to), &mut entries)?;
     let cursor = goes_on.map(|next| {
         let position = Position { next: next.as_micros(), from: from.as_micros(), to: to.as_micros() };
-        cursor::seal(key, &question, &serde_json::to_vec(&position).unwrap_or_default())
+        cursor::seal_value(key, &question, &position)
     });
 
     let mut out =

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{HeaderName, LOCATION};
+use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use egiz_api::{Code, Problem, Thing};
@@ -430,8 +430,8 @@ pub(super) fn answer(
         let applied = if wanted { "return=representation" } else { "return=minimal" };
         response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static(applied));
     }
-    if created && let Ok(location) = HeaderValue::from_str(&location(target)) {
-        response.headers_mut().insert(LOCATION, location);
+    if created {
+        respond::set_location(&mut response, &location(target));
     }
     // A representation goes with the tag of the state that it shows, which may be a later one already; without it the
     // tag is that of this write.
